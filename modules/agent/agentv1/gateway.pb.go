@@ -274,6 +274,7 @@ type AddressBook struct {
 	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // counts up with every write
 	Addresses     []*Address             `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	Networks      []*Network             `protobuf:"bytes,3,rep,name=networks,proto3" json:"networks,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,4,opt,name=hash,proto3" json:"hash,omitempty"` // of the rest; a file that does not match is not served
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +326,13 @@ func (x *AddressBook) GetAddresses() []*Address {
 func (x *AddressBook) GetNetworks() []*Network {
 	if x != nil {
 		return x.Networks
+	}
+	return nil
+}
+
+func (x *AddressBook) GetHash() []byte {
+	if x != nil {
+		return x.Hash
 	}
 	return nil
 }
@@ -483,11 +491,12 @@ const file_agentv1_gateway_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\v2\x15.pandu.agent.v1.EpochR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12,\n" +
 	"\x04sets\x18\x03 \x03(\v2\x18.pandu.agent.v1.RouteSetR\x04sets\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\fR\x04hash\"\x93\x01\n" +
+	"\x04hash\x18\x04 \x01(\fR\x04hash\"\xa7\x01\n" +
 	"\vAddressBook\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x125\n" +
 	"\taddresses\x18\x02 \x03(\v2\x17.pandu.agent.v1.AddressR\taddresses\x123\n" +
-	"\bnetworks\x18\x03 \x03(\v2\x17.pandu.agent.v1.NetworkR\bnetworks\"d\n" +
+	"\bnetworks\x18\x03 \x03(\v2\x17.pandu.agent.v1.NetworkR\bnetworks\x12\x12\n" +
+	"\x04hash\x18\x04 \x01(\fR\x04hash\"d\n" +
 	"\aAddress\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x0e\n" +
