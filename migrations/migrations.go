@@ -213,16 +213,8 @@ func runRiver(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("read queue migrations: %w", err)
 	}
-	have, err := m.ExistingVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("read queue version: %w", err)
-	}
-	newest := slices.MaxFunc(m.AllVersions(), byVersion)
-	for _, v := range have {
-		if v.Version > newest.Version {
-			return fmt.Errorf("the job queue's tables have version %d and this version of Pandu knows only %d: "+
-				"a newer version has been here; start that version or a later one", v.Version, newest.Version)
-		}
+	if err := refuseNewerQueue(ctx, pool, slices.MaxFunc(m.AllVersions(), byVersion).Version); err != nil {
+		return err
 	}
 	done, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil)
 	if err != nil {
@@ -230,6 +222,25 @@ func runRiver(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	}
 	if n := len(done.Versions); n > 0 {
 		log.Info("queue migrated", "version", done.Versions[n-1].Version)
+	}
+	return nil
+}
+
+// refuseNewerQueue reads River's own table, because River cannot list versions that it does not know.
+func refuseNewerQueue(ctx context.Context, pool *pgxpool.Pool, known int) error {
+	const table = "river.river_migration"
+	var exists bool
+	if err := pool.QueryRow(ctx, "select to_regclass($1) is not null", table).Scan(&exists); err != nil || !exists {
+		return err
+	}
+	var have int
+	err := pool.QueryRow(ctx, "select coalesce(max(version), 0) from "+table+" where line = 'main'").Scan(&have)
+	if err != nil {
+		return fmt.Errorf("read queue version: %w", err)
+	}
+	if have > known {
+		return fmt.Errorf("the job queue's tables have version %d and this version of Pandu knows only %d: "+
+			"a newer version has been here; start that version or a later one", have, known)
 	}
 	return nil
 }

@@ -58,15 +58,10 @@ func TestFourStartersAtOnce(t *testing.T) {
 
 // Databases of one server share its roles, and their migration locks know nothing of each other.
 func TestFourDatabasesAtOnceShareTheRoles(t *testing.T) {
-	admin := pgtest.New(t)
-	for _, role := range []string{"pandu_creator", "pandu_manager", "pandu_owner"} {
-		if _, err := admin.Pool.Exec(t.Context(), "alter role "+role+" rename to "+role+"_before"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	server := pgtest.NewServer(t)
 	var g errgroup.Group
 	for range 4 {
-		dsn := pgtest.Empty(t)
+		dsn := server.Database(t)
 		g.Go(func() error { return up(t.Context(), dsn) })
 	}
 	if err := g.Wait(); err != nil {

@@ -55,8 +55,8 @@ func run(m *testing.M, migrate func(ctx context.Context, dsn string) error, key 
 			fmt.Fprintf(os.Stderr, "pgtest: start PostgreSQL: %v\n", err)
 			return 1
 		}
-		defer server.stop()
-		admin = server.url
+		defer server.remove()
+		admin = server.URL
 	}
 	template, err := makeTemplate(ctx, admin, migrate, key)
 	if err != nil {

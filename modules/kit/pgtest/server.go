@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,15 +27,62 @@ const oldest = 15
 // prefix of a server's directory; the test process's id follows, so that the next process can tell whose it was.
 const prefix = "pgtest-"
 
-// server is a PostgreSQL that lives as long as this process, in memory as far as the kernel likes: nothing is synced.
-type server struct {
-	dir string
-	url string
-	cmd *exec.Cmd
-	end chan error
+// Server is a PostgreSQL that lives at most as long as this process, in memory as far as the kernel likes: nothing is synced.
+type Server struct {
+	// URL is the superuser's, at the database postgres.
+	URL string
+
+	dir  string
+	bin  string
+	cred *syscall.Credential
+	cmd  *exec.Cmd
+	end  chan error
 }
 
-func start(ctx context.Context) (*server, error) {
+// NewServer starts a server for one test only, for what a shared one forbids: stopping it, or changing its roles.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s, err := start(ctx)
+	if err != nil {
+		t.Fatalf("pgtest: start PostgreSQL: %v", err)
+	}
+	t.Cleanup(s.remove)
+	return s
+}
+
+// Database makes an empty database and returns its URL.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("test_%d", serial.Add(1))
+	if err := execAt(context.Background(), s.URL, "create database "+name); err != nil {
+		t.Fatalf("pgtest: create database: %v", err)
+	}
+	return at(s.URL, name)
+}
+
+// Stop ends the server as a power failure would; every connection breaks. Start brings it back with the same URL.
+func (s *Server) Stop() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGQUIT)
+	<-s.end
+	s.cmd = nil
+}
+
+// Start starts a stopped server again and returns when it answers.
+func (s *Server) Start(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := s.serve(ctx); err != nil {
+		t.Fatalf("pgtest: start PostgreSQL again: %v", err)
+	}
+}
+
+func start(ctx context.Context) (*Server, error) {
 	sweep()
 	bin, err := binaries()
 	if err != nil {
@@ -48,71 +96,72 @@ func start(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{dir: dir, end: make(chan error, 1)}
-	s.url = (&url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres",
+	s := &Server{dir: dir, bin: bin, cred: cred, end: make(chan error, 1)}
+	s.URL = (&url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres",
 		RawQuery: url.Values{"host": {dir}, "sslmode": {"disable"}}.Encode()}).String()
-	if err := s.initialise(ctx, bin, cred); err != nil {
-		_ = os.RemoveAll(dir)
+	if err := s.initialise(ctx); err != nil {
+		s.remove()
 		return nil, err
 	}
-	if err := s.serve(ctx, bin, cred); err != nil {
-		s.stop()
+	if err := s.serve(ctx); err != nil {
+		s.remove()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *server) data() string { return filepath.Join(s.dir, "data") }
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-func (s *server) initialise(ctx context.Context, bin string, cred *syscall.Credential) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "--pgdata", s.data(), "--username", "postgres",
+func (s *Server) initialise(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), "--username", "postgres",
 		"--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions")
 	cmd.Dir = s.dir
 	cmd.Env = environment()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, bytes.TrimSpace(out))
 	}
 	return nil
 }
 
-func (s *server) serve(ctx context.Context, bin string, cred *syscall.Credential) error {
-	log, err := os.Create(filepath.Join(s.dir, "log"))
+func (s *Server) serve(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	s.cmd = exec.Command(filepath.Join(bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=",
+	s.cmd = exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=300",
 		"-c", "shared_buffers=64MB", "-c", "max_wal_size=1GB", "-c", "autovacuum=off", "-c", "timezone=UTC")
 	s.cmd.Dir, s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.dir, environment(), log, log
 	// SIGQUIT is PostgreSQL's immediate shutdown: a test process killed outright takes its server along.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Pdeathsig: syscall.SIGQUIT}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred, Pdeathsig: syscall.SIGQUIT}
 	if err := s.spawn(); err != nil {
+		s.cmd = nil
 		return err
 	}
 	return s.ready(ctx)
 }
 
-// spawn starts the server from a thread that lives as long as the process: the kernel sends the parent-death signal when
-// the thread that forked ends, and the runtime ends threads as it likes, but never a locked one.
-func (s *server) spawn() error {
+// spawn starts the server from a thread that lives as long as the server: the kernel sends the parent-death signal when
+// the thread that forked ends, and the runtime ends threads as it likes, but never one that is locked and waiting.
+func (s *Server) spawn() error {
 	started := make(chan error, 1)
+	cmd := s.cmd
 	go func() {
 		runtime.LockOSThread()
-		err := s.cmd.Start()
+		err := cmd.Start()
 		started <- err
 		if err == nil {
-			s.end <- s.cmd.Wait()
+			s.end <- cmd.Wait()
 		}
-		select {}
 	}()
 	return <-started
 }
 
-func (s *server) ready(ctx context.Context) error {
+func (s *Server) ready(ctx context.Context) error {
 	for {
-		conn, err := pgx.Connect(ctx, s.url)
+		conn, err := pgx.Connect(ctx, s.URL)
 		if err == nil {
 			return conn.Close(ctx)
 		}
@@ -128,11 +177,8 @@ func (s *server) ready(ctx context.Context) error {
 	}
 }
 
-func (s *server) stop() {
-	if s.cmd != nil && s.cmd.Process != nil {
-		_ = s.cmd.Process.Signal(syscall.SIGQUIT)
-		<-s.end
-	}
+func (s *Server) remove() {
+	s.Stop()
 	_ = os.RemoveAll(s.dir)
 }
 
