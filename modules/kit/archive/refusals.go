@@ -75,11 +75,13 @@ func refuseEmpty() error {
 	return fault.New(fault.Invalid, "archive_empty", "The archive holds no file. Pack the project's folder again.")
 }
 
-// corrupt says that the bytes make no archive. Errors of the disk stay what they are, and so do refusals and cancellations.
+// corrupt says that the bytes make no archive; nil stays nil. Errors of the disk stay what they are, and so do refusals and cancellations.
 func corrupt(path string, cause error) error {
 	var disk *fs.PathError
 	var f *fault.Error
 	switch {
+	case cause == nil:
+		return nil
 	case errors.As(cause, &f), errors.Is(cause, context.Canceled), errors.Is(cause, context.DeadlineExceeded):
 		return cause
 	case errors.As(cause, &disk):

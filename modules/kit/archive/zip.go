@@ -73,9 +73,10 @@ func (a *Archive) scanZip(ctx context.Context, x *index) error {
 		if err != nil {
 			return err
 		}
-		if x.bytes += e.unpacked; x.bytes > a.limits.Unpacked {
+		if e.unpacked > a.limits.Unpacked-x.bytes {
 			return refuseUnpacked(e.name, a.limits.Unpacked)
 		}
+		x.bytes += e.unpacked
 		if err := x.add(r); err != nil {
 			return err
 		}
@@ -327,7 +328,7 @@ func (e *zipEntry) judgeTwin(l zipEntry) error {
 	if (e.flags|l.flags)&flagEncrypted != 0 {
 		return refuse("archive_encrypted", e.name, "The entry %s is encrypted. Pack the project without a password.")
 	}
-	same := e.raw == l.raw && e.method == l.method && (e.flags^l.flags)&(flagLater|flagUTF8) == 0
+	same := e.raw == l.raw && e.method == l.method
 	later := l.flags&flagLater != 0
 	for _, pair := range [][2]int64{{e.packed, l.packed}, {e.unpacked, l.unpacked}, {int64(e.crc), int64(l.crc)}} {
 		same = same && (pair[0] == pair[1] || (later && (pair[1] == 0 || pair[1] == 1<<32-1)))
