@@ -154,7 +154,7 @@ func TestIdentityIsStrict(t *testing.T) {
 func TestHandshakes(t *testing.T) {
 	c, foreign := newCA(t, fixed(start)), newCA(t, fixed(start))
 	agent, stranger := serverCertificate(t, c), serverCertificate(t, foreign)
-	trust := []*x509.Certificate{c.Certificate()}
+	trust := func() []*x509.Certificate { return []*x509.Certificate{c.Certificate()} }
 	presenting := func(cert tls.Certificate, now time.Time) *tls.Config {
 		return ca.ServerConfig(trust, func() (*tls.Certificate, error) { return &cert, nil }, fixed(now))
 	}

@@ -31,7 +31,8 @@ func (c *CA) ManagerConfig(hosts []string, trusted ...*x509.Certificate) *tls.Co
 // PeerConfig is a manager's client side towards another manager.
 func (c *CA) PeerConfig(trusted ...*x509.Certificate) *tls.Config {
 	own := &managerCertificate{ca: c}
-	cfg := clientConfig(c.trusting(trusted), c.now)
+	all := c.trusting(trusted)
+	cfg := clientConfig(func() []*x509.Certificate { return all }, c.now)
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.get() }
 	return cfg
 }
@@ -42,7 +43,8 @@ func (c *CA) trusting(others []*x509.Certificate) []*x509.Certificate {
 
 // ServerConfig is the client side of a server's agent: it trusts only these authorities, checks that the peer is a
 // manager by its identity and not by its host name, and sends its certificate always, whatever the peer says it accepts.
-func ServerConfig(trusted []*x509.Certificate, certificate func() (*tls.Certificate, error), now func() time.Time) *tls.Config {
+// Both functions are asked at every handshake, so that a renewal needs no new configuration.
+func ServerConfig(trusted func() []*x509.Certificate, certificate func() (*tls.Certificate, error), now func() time.Time) *tls.Config {
 	cfg := clientConfig(trusted, now)
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate() }
 	return cfg
@@ -90,7 +92,7 @@ func verifiedLeaf(state *tls.ConnectionState) (*x509.Certificate, error) {
 
 // clientConfig turns off the verification by host name and puts our own, stricter one in its place. Sessions are not
 // resumed, so the peer is verified on every connection.
-func clientConfig(trusted []*x509.Certificate, now func() time.Time) *tls.Config {
+func clientConfig(trusted func() []*x509.Certificate, now func() time.Time) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{"h2"},
@@ -98,7 +100,7 @@ func clientConfig(trusted []*x509.Certificate, now func() time.Time) *tls.Config
 		SessionTicketsDisabled: true,
 		Time:                   now,
 		VerifyConnection: func(state tls.ConnectionState) error {
-			return verifyManager(state, trusted, now())
+			return verifyManager(state, trusted(), now())
 		},
 	}
 }
