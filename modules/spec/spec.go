@@ -28,10 +28,12 @@ type Note struct {
 
 // Service is one component of an environment, before its image exists.
 type Service struct {
-	Name      string       `json:"name"` // DNS label: [a-z0-9]([-a-z0-9]*[a-z0-9])?, at most 40
+	Name      string       `json:"name"` // see ServiceName
 	Public    bool         `json:"public,omitempty"`
-	Build     *Build       `json:"build,omitempty"` // exactly one of Build and Image
-	Image     string       `json:"image,omitempty"` // reference as the user wrote it
+	Internal  bool         `json:"internal,omitempty"` // never chosen as the public one
+	Ports     []int        `json:"ports,omitempty"`    // TCP ports under "ports", as listed; the first is Container.Port unless said otherwise
+	Build     *Build       `json:"build,omitempty"`    // exactly one of Build and Image
+	Image     string       `json:"image,omitempty"`    // reference as the user wrote it
 	Replicas  int          `json:"replicas"`
 	DependsOn []Dependency `json:"depends_on,omitempty"`
 	Task      bool         `json:"task,omitempty"` // runs to its end once per release

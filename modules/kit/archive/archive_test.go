@@ -233,7 +233,7 @@ func TestMemory(t *testing.T) {
 	for i := range 18000 {
 		list = append(list, file(fmt.Sprintf("project/node_modules/package-%d/lib/index-%d.js", i/20, i), "module.exports = 1"))
 	}
-	list = append(list, file("project/big", random(64<<20)))
+	list = append(list, file("project/big", random(4<<20)))
 	a, err := open(t, makeZip(list...), archive.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
