@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"pandu/modules/kit/fault"
@@ -38,6 +39,58 @@ func ReadRouteTable(dir string) (*RouteTable, error) {
 	return table, read(filepath.Join(dir, RouteTableFile), table)
 }
 
+// RawRouteTable is a route table whose sets are still encoded, each a RouteSet, for a reader that decodes only those
+// that changed.
+type RawRouteTable struct {
+	Epoch    *Epoch
+	Revision uint64
+	Sets     [][]byte
+}
+
+// ReadRawRouteTable is ReadRouteTable of the file at path.
+func ReadRawRouteTable(path string) (*RawRouteTable, error) {
+	file, err := readSealed(path)
+	if err != nil {
+		return nil, err
+	}
+	table, err := decodeRaw(file)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", filepath.Base(path), errors.Join(ErrCorrupt, err))
+	}
+	return table, nil
+}
+
+// decodeRaw cuts the sets out and decodes the rest, which is small, as the message it is.
+func decodeRaw(file []byte) (*RawRouteTable, error) {
+	raw := &RawRouteTable{}
+	var rest []byte
+	for len(file) > 0 {
+		number, kind, tag := protowire.ConsumeTag(file)
+		if tag < 0 {
+			return nil, protowire.ParseError(tag)
+		}
+		value := protowire.ConsumeFieldValue(number, kind, file[tag:])
+		if value < 0 {
+			return nil, protowire.ParseError(value)
+		}
+		if set, n := protowire.ConsumeBytes(file[tag:]); number == setsField && kind == protowire.BytesType && n == value {
+			raw.Sets = append(raw.Sets, set)
+		} else {
+			rest = append(rest, file[:tag+value]...)
+		}
+		file = file[tag+value:]
+	}
+	table := &RouteTable{}
+	if err := proto.Unmarshal(rest, table); err != nil {
+		return nil, err
+	}
+	raw.Epoch, raw.Revision = table.GetEpoch(), table.GetRevision()
+	return raw, nil
+}
+
+// setsField is the number of RouteTable.sets.
+const setsField = 3
+
 // WriteAddressBook is WriteRouteTable for dir/addresses.pb.
 func WriteAddressBook(dir string, book *AddressBook) error {
 	return write(filepath.Join(dir, AddressBookFile), book)
@@ -45,8 +98,13 @@ func WriteAddressBook(dir string, book *AddressBook) error {
 
 // ReadAddressBook is ReadRouteTable for dir/addresses.pb.
 func ReadAddressBook(dir string) (*AddressBook, error) {
+	return ReadAddressBookAt(filepath.Join(dir, AddressBookFile))
+}
+
+// ReadAddressBookAt is ReadAddressBook of the file at path.
+func ReadAddressBookAt(path string) (*AddressBook, error) {
 	book := &AddressBook{}
-	return book, read(filepath.Join(dir, AddressBookFile), book)
+	return book, read(path, book)
 }
 
 func write(path string, m proto.Message) error {
@@ -61,17 +119,25 @@ func write(path string, m proto.Message) error {
 }
 
 func read(path string, m proto.Message) error {
-	file, err := readBounded(path)
+	file, err := readSealed(path)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", filepath.Base(path), err)
-	}
-	if !sealed(file) {
-		return fmt.Errorf("read %s: hash does not match: %w", filepath.Base(path), ErrCorrupt)
+		return err
 	}
 	if err := proto.Unmarshal(file, m); err != nil {
 		return fmt.Errorf("decode %s: %w", filepath.Base(path), errors.Join(ErrCorrupt, err))
 	}
 	return nil
+}
+
+func readSealed(path string) ([]byte, error) {
+	file, err := readBounded(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", filepath.Base(path), err)
+	}
+	if !sealed(file) {
+		return nil, fmt.Errorf("read %s: hash does not match: %w", filepath.Base(path), ErrCorrupt)
+	}
+	return file, nil
 }
 
 func readBounded(path string) ([]byte, error) {
