@@ -32,6 +32,9 @@ func rewrite(p *httputil.ProxyRequest) {
 	h["X-Forwarded-Proto"] = []string{scheme}
 	h["X-Real-Ip"] = []string{x.client.String()}
 	h["X-Request-Id"] = []string{x.requestID}
+	if len(p.In.Trailer) > 0 {
+		p.Out.Trailer = p.In.Trailer // the same map: its values come when the body has been read
+	}
 	p.Out.URL.RawQuery = p.In.URL.RawQuery // as it came; we judge nothing by it
 }
 

@@ -56,6 +56,7 @@ func endAmbiguous(w http.ResponseWriter, r *http.Request) {
 
 func (d *door) answer(w *recorder, r *http.Request, x *exchange) {
 	if r.Method == http.MethodConnect || !strings.HasPrefix(r.URL.Path, "/") {
+		w.Header().Set("Connection", "close") // what follows a CONNECT may be anything
 		refuse(w, http.StatusBadRequest, "This request cannot be forwarded.")
 		return
 	}
