@@ -194,6 +194,9 @@ func (p *planner) create(i *instance, key string, instead ...string) {
 		}
 		a.after = append(a.after, volumeKey(m.ID))
 	}
+	for _, id := range instead {
+		p.leaving[id] = key
+	}
 	p.do(a)
 }
 
@@ -221,7 +224,7 @@ func (p *planner) present(i *instance, key string, c container) {
 		p.reconnect(i, key, c)
 		p.watch[i.id] = c.id
 	case docker.Created:
-		p.do(action{kind: start, key: key, containers: []string{c.id}, after: []string{environmentKey(c.environment)}})
+		p.start(i, key, c)
 	case docker.Exited:
 		p.ended(i, key, c)
 	case docker.Dead: // Docker could not remove it
@@ -236,7 +239,7 @@ func (p *planner) reconnect(i *instance, key string, c container) {
 	if there && c.networks[n.id] {
 		return
 	}
-	if e := p.desired.environments[i.body.GetEnvironmentId()]; e == nil || e.tombstone || e.broken != "" {
+	if !p.networked(i) {
 		return
 	}
 	p.do(action{kind: reconnect, key: key, containers: []string{c.id}, after: []string{environmentKey(i.body.GetEnvironmentId())}})
@@ -251,8 +254,27 @@ func (p *planner) ended(i *instance, key string, c container) {
 	case i.runsToEnd():
 		p.do(action{kind: failed, key: key, containers: []string{c.id}, exitCode: c.exitCode})
 	default: // Docker restarts what fails, so somebody stopped this one
-		p.do(action{kind: start, key: key, containers: []string{c.id}, after: []string{environmentKey(c.environment)}})
+		p.start(i, key, c)
 	}
+}
+
+// start starts a container that is there, once its network is.
+func (p *planner) start(i *instance, key string, c container) {
+	if !p.networked(i) {
+		p.waiting[i.id] = "Its environment is not on this server."
+		return
+	}
+	p.do(action{kind: start, key: key, containers: []string{c.id}, after: []string{environmentKey(i.body.GetEnvironmentId())}})
+}
+
+// networked reports whether the network of an instance is there or will be when this plan is carried out.
+func (p *planner) networked(i *instance) bool {
+	id := i.body.GetEnvironmentId()
+	if _, there := p.observed.networks[id]; there {
+		return true
+	}
+	e := p.desired.environments[id]
+	return e != nil && !e.tombstone && e.broken == ""
 }
 
 func (p *planner) removeVolume(v *volume) {
