@@ -16,11 +16,15 @@ const buildkitGroup = "docker/buildkit"
 
 const cpuPeriod = 100_000 // microseconds
 
-// groupV1 is the group in the memory and cpu hierarchies of cgroup version 1.
-type groupV1 struct{ memory, cpu string }
+// groupV1 is the group in the memory and cpu hierarchies of cgroup version 1. Its counters of failures do not include the
+// groups below it, and those are gone with their step; its highest use does and is not.
+type groupV1 struct {
+	memory, cpu string
+	hits        int64
+}
 
 func newGroupV1(root string) (parentGroup, string) {
-	g := groupV1{memory: filepath.Join(root, "memory", buildkitGroup), cpu: filepath.Join(root, "cpu", buildkitGroup)}
+	g := &groupV1{memory: filepath.Join(root, "memory", buildkitGroup), cpu: filepath.Join(root, "cpu", buildkitGroup)}
 	for _, dir := range []string{g.memory, g.cpu} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, "the cgroups of this machine are not writable"
@@ -31,7 +35,7 @@ func newGroupV1(root string) (parentGroup, string) {
 
 // set writes memory first alone, then with swap: the kernel refuses a swap limit below the memory limit, and a memory
 // limit above the swap limit, so both orders are tried.
-func (g groupV1) set(memory, milliCPU int64) error {
+func (g *groupV1) set(memory, milliCPU int64) error {
 	limit, quota := int64(-1), int64(-1)
 	if memory > 0 {
 		limit = memory
@@ -50,11 +54,17 @@ func (g groupV1) set(memory, milliCPU int64) error {
 	return errors.Join(err, writeNumber(filepath.Join(g.cpu, "cpu.cfs_quota_us"), quota))
 }
 
-func (g groupV1) exhausted() int64 {
-	return readCount(filepath.Join(g.memory, "memory.failcnt"), "") + readCount(filepath.Join(g.memory, "memory.memsw.failcnt"), "")
+// exhausted counts a highest use that reached the limit, and begins to measure anew.
+func (g *groupV1) exhausted() int64 {
+	highest := filepath.Join(g.memory, "memory.max_usage_in_bytes")
+	limit := readCount(filepath.Join(g.memory, "memory.limit_in_bytes"), "")
+	if limit > 0 && readCount(highest, "") >= limit && writeNumber(highest, 0) == nil {
+		g.hits++
+	}
+	return g.hits
 }
 
-func (g groupV1) watch(context.Context, int64, int64) {}
+func (g *groupV1) watch(context.Context, int64, int64) {}
 
 // groupV2 is the group in the one hierarchy of cgroup version 2.
 type groupV2 struct{ dir string }

@@ -97,6 +97,7 @@ func (l *limits) apply() error {
 	if open {
 		cpu = 0
 	}
+	l.group.exhausted() // counted against the limit it was measured with
 	return l.group.set(memory, cpu)
 }
 
