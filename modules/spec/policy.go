@@ -179,3 +179,6 @@ func requestPath(p string) bool {
 func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '�' })
 }
+
+// Digest reports whether s names a manifest: sha256: and 64 hexadecimal digits.
+func Digest(s string) bool { return digestForm.MatchString(s) }
