@@ -272,7 +272,9 @@ func applyOne(d desired, a action, id string, out observed, containers map[strin
 			containers[cid] = c
 		}
 	}
-	join := func(c *container) { c.networks = map[string]bool{out.networks[d.instances[id].body.GetEnvironmentId()].id: true} }
+	join := func(c *container) {
+		c.networks = map[string]bool{out.networks[d.instances[id].body.GetEnvironmentId()].id: true}
+	}
 	switch a.kind {
 	case makeNetwork:
 		out.networks[id] = network{id: "new-" + id}
