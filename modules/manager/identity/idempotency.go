@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"pandu/modules/kit/fault"
@@ -59,7 +60,7 @@ func (d *Doors) once(c echo.Context, door Door, a Actor, key string, next func()
 		return err
 	}
 	if !before.Mine {
-		return d.again(c, before, hash)
+		return d.again(c, who, key, before, hash)
 	}
 	rec := &recorder{ResponseWriter: c.Response().Writer}
 	c.Response().Writer = rec
@@ -89,13 +90,17 @@ func (d *Doors) keep(ctx context.Context, who, key, requestID string, rec *recor
 			headers[name] = v
 		}
 	}
+	sealed, err := d.service.Seal(ctx, d.service.db.Pool, uuid.Nil, answerPlace(who, key), rec.body.Bytes())
+	if err != nil {
+		return false
+	}
 	return d.service.answerKey(ctx, pg.Args{
-		"actor": who, "key": key, "request": requestID, "status": rec.status, "headers": headers, "response": rec.body.Bytes(),
+		"actor": who, "key": key, "request": requestID, "status": rec.status, "headers": headers, "response": sealed,
 	}) == nil
 }
 
 // again answers a request whose key is known.
-func (d *Doors) again(c echo.Context, before answered, hash []byte) error {
+func (d *Doors) again(c echo.Context, who, key string, before answered, hash []byte) error {
 	switch {
 	case !bytes.Equal(before.RequestHash, hash):
 		return errKeyReused
@@ -104,14 +109,21 @@ func (d *Doors) again(c echo.Context, before answered, hash []byte) error {
 	case before.Status == nil:
 		return errKeyRunning
 	}
+	body, err := d.service.Open(c.Request().Context(), d.service.db.Pool, uuid.Nil, answerPlace(who, key), before.Response)
+	if err != nil {
+		return err
+	}
 	for k, v := range before.Headers {
 		c.Response().Header().Set(k, v)
 	}
 	c.Response().Header().Set("Idempotency-Replayed", "true")
 	c.Response().WriteHeader(*before.Status)
-	_, err := c.Response().Write(before.Response)
+	_, err = c.Response().Write(body)
 	return err
 }
+
+// answerPlace is where a kept answer is sealed for: it may hold a secret that is shown once.
+func answerPlace(who, key string) string { return "idempotent_requests|" + who + "|" + key }
 
 // requestHash covers what makes two requests the same: door, path, query, organization and body.
 func requestHash(c echo.Context, door Door, a Actor) ([]byte, error) {

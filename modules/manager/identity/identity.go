@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"pandu/modules/kit/pg"
+	"pandu/modules/kit/secret"
 	"pandu/modules/manager/audit"
 )
 
@@ -38,7 +39,7 @@ type Deps struct {
 	DB           *pg.DB
 	Audit        *audit.Service
 	Log          *slog.Logger
-	MasterKey    []byte // 32 random bytes
+	MasterKey    secret.Key
 	PublicURL    string // of the panel, without a trailing slash; the only source of links
 	Registration Registration
 	Now          func() time.Time

@@ -1,12 +1,11 @@
 package identity
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"pandu/modules/kit/fault"
+	"pandu/modules/kit/secret"
 )
 
 // What a key is for.
@@ -30,6 +30,7 @@ const (
 const (
 	keySize     = 32
 	sealVersion = 1 // first byte of everything sealed
+	sealHeader  = 17
 )
 
 // errUnreadable never says which part did not fit.
@@ -58,9 +59,10 @@ type key struct {
 	retired *time.Time
 }
 
-func newKeyring(master []byte) (*keyring, error) {
-	if len(master) != keySize {
-		return nil, fmt.Errorf("master key has %d bytes, it needs %d", len(master), keySize)
+func newKeyring(masterKey secret.Key) (*keyring, error) {
+	master, err := base64.StdEncoding.DecodeString(masterKey.Reveal())
+	if err != nil || len(master) != keySize {
+		return nil, errors.New("there is no master key")
 	}
 	wrap, err := hkdf.Key(sha256.New, master, nil, "pandu wrap keys", keySize)
 	if err != nil {
@@ -73,53 +75,34 @@ func newKeyring(master []byte) (*keyring, error) {
 	return &keyring{wrap: wrap, setup: setup, byID: map[uuid.UUID]key{}, current: map[slot]key{}}, nil
 }
 
-// seal encrypts with AES-256-GCM under k: version, key id, nonce, text and tag. The same aad is needed to open it.
-func seal(k key, aad string, plain []byte) ([]byte, error) {
-	gcm, err := newGCM(k.secret)
+// seal encrypts with AES-256-GCM under k: version, key id, box. The same place is needed to open it.
+func seal(k key, place string, plain []byte) ([]byte, error) {
+	box, err := secret.KeyFromBytes(k.secret)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read key: %w", err)
 	}
-	out := append([]byte{sealVersion}, k.ID[:]...)
-	nonce := make([]byte, gcm.NonceSize())
-	_, _ = rand.Read(nonce) // never fails
-	out = append(out, nonce...)
-	return gcm.Seal(out, nonce, plain, additional(k.ID, aad)), nil
+	return append(append([]byte{sealVersion}, k.ID[:]...), box.Seal(plain, k.ID.String()+"|"+place)...), nil
 }
 
 // open is the reverse of seal; sealedBy says which key that takes.
-func open(k key, aad string, sealed []byte) ([]byte, error) {
-	gcm, err := newGCM(k.secret)
+func open(k key, place string, sealed []byte) ([]byte, error) {
+	box, err := secret.KeyFromBytes(k.secret)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read key: %w", err)
 	}
-	if len(sealed) < 17+gcm.NonceSize() {
+	if len(sealed) < sealHeader {
 		return nil, errUnreadable
 	}
-	nonce, text := sealed[17:17+gcm.NonceSize()], sealed[17+gcm.NonceSize():]
-	plain, err := gcm.Open(nil, nonce, text, additional(k.ID, aad))
-	if err != nil {
-		return nil, errUnreadable
-	}
-	return plain, nil
+	return box.Open(sealed[sealHeader:], k.ID.String()+"|"+place)
 }
 
 // sealedBy reads the id of the key that a sealed value was sealed with.
 func sealedBy(sealed []byte) (uuid.UUID, error) {
-	if len(sealed) < 17 || sealed[0] != sealVersion {
+	if len(sealed) < sealHeader || sealed[0] != sealVersion {
 		return uuid.Nil, errUnreadable
 	}
-	return uuid.UUID(sealed[1:17]), nil
+	return uuid.UUID(sealed[1:sealHeader]), nil
 }
-
-func newGCM(secret []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(secret)
-	if err != nil {
-		return nil, fmt.Errorf("make cipher: %w", err)
-	}
-	return cipher.NewGCM(block)
-}
-
-func additional(id uuid.UUID, aad string) []byte { return append(id[:], aad...) }
 
 // wrapAAD binds a wrapped key to its row.
 func wrapAAD(organization uuid.UUID, purpose string) string {
@@ -132,11 +115,11 @@ func (r *keyring) wrapKey(k key, at slot) ([]byte, error) {
 }
 
 func (r *keyring) unwrapKey(id uuid.UUID, at slot, wrapped []byte) ([]byte, error) {
-	secret, err := open(key{ID: id, secret: r.wrap}, wrapAAD(at.organization, at.purpose), wrapped)
+	plain, err := open(key{ID: id, secret: r.wrap}, wrapAAD(at.organization, at.purpose), wrapped)
 	if err != nil {
 		return nil, fmt.Errorf("unwrap %s key: %w", at.purpose, err)
 	}
-	return secret, nil
+	return plain, nil
 }
 
 func (r *keyring) remember(at slot, k key, isCurrent bool) {

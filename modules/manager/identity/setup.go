@@ -146,7 +146,7 @@ func (s *Service) firstAdministrator(ctx context.Context, tx pgx.Tx, user userRo
 	if err != nil {
 		return fmt.Errorf("read organization default: %w", err)
 	}
-	if err := insertMember(ctx, tx, org, user.ID, Owner); err != nil {
+	if err := s.insertMember(ctx, tx, org, user.ID, Owner); err != nil {
 		return err
 	}
 	if _, err := pg.Exec(ctx, tx, completeSetup, pg.Args{"user": user.ID}); err != nil {

@@ -87,3 +87,19 @@ func (r tokenRow) principal(now time.Time) *principal {
 const insertToken = `
 	insert into identity.tokens (organization_id, id, user_id, role, name, prefix, secret_hash, scopes, created_by, expires_at)
 	values (@organization, @id, @user, @role, @name, @prefix, @hash, @scopes, @maker, now() + make_interval(secs => @life))`
+
+const selectToken = `
+	select id, name, prefix, user_id, scopes, created_at, expires_at, last_used_at
+	from identity.tokens where organization_id = @organization and id = @id`
+
+const selectTokens = `
+	select id, name, prefix, user_id, scopes, created_at, expires_at, last_used_at
+	from identity.tokens
+	where organization_id = @organization and revoked_at is null and (@all or user_id = @user)
+	  and (@before_time::timestamptz is null or (created_at, id) < (@before_time, @before_id::uuid))
+	order by created_at desc, id desc limit @limit`
+
+const revokeToken = `
+	update identity.tokens set revoked_at = now()
+	where organization_id = @organization and id = @id and revoked_at is null and (@all or user_id = @user)
+	returning name`
