@@ -131,6 +131,9 @@ func (m *Manager) Chunk(t testing.TB) *agentv1.LogChunk {
 	return receive(t, m.chunks, "log chunk")
 }
 
+// Sessions gives the sessions as they are opened.
+func (m *Manager) Sessions() <-chan *Session { return m.sessions }
+
 // Session waits for the next session.
 func (m *Manager) Session(t testing.TB) *Session {
 	t.Helper()

@@ -70,6 +70,9 @@ func (s *Session) End() { s.endOnce.Do(func() { close(s.end) }) }
 // Over is closed when the session has ended, by whomever.
 func (s *Session) Over() <-chan struct{} { return s.over }
 
+// Received gives the next message of the agent, whatever it is.
+func (s *Session) Received() <-chan *agentv1.AgentMessage { return s.in }
+
 // Welcome sends a Welcome with number 7 of an epoch.
 func (s *Session) Welcome(epoch *agentv1.Epoch, beat time.Duration) {
 	s.out <- &agentv1.ManagerMessage{Message: &agentv1.ManagerMessage_Welcome{Welcome: &agentv1.Welcome{

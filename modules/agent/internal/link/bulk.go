@@ -1,0 +1,40 @@
+package link
+
+import (
+	"net/http"
+	"sync/atomic"
+)
+
+// Transport reaches whichever manager the session is with, or the addresses in turn while there is none. It is for bulk
+// (images, builds, variables) and has connections of its own, so that a heartbeat never waits behind an image. The host
+// of a request does not matter. Close its idle connections after a renewal, and at the end.
+func (l *Link) Transport() *Bulk { return &Bulk{link: l, base: l.transport()} }
+
+// Bulk is an http.RoundTripper.
+type Bulk struct {
+	link *Link
+	base *http.Transport
+	next atomic.Uint64
+}
+
+// RoundTrip sends the request to a manager.
+func (b *Bulk) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Scheme, r.URL.Host = "https", b.Address()
+	return b.base.RoundTrip(r)
+}
+
+// Address is where the next request goes, as host:port.
+func (b *Bulk) Address() string {
+	if s := b.link.State(); s.Phase == Connected || s.Phase == Observing {
+		return s.Address
+	}
+	all := b.link.deps.Addresses
+	if len(all) == 0 {
+		return "manager.invalid:443"
+	}
+	return all[b.next.Add(1)%uint64(len(all))]
+}
+
+// CloseIdleConnections closes what is not in use.
+func (b *Bulk) CloseIdleConnections() { b.base.CloseIdleConnections() }
