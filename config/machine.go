@@ -39,6 +39,10 @@ func (m Machine) dataDir() string {
 	return filepath.Join(m.Home, ".local", "share", "pandu")
 }
 
+// Port is the port that whoever runs this program has chosen for it (PORT), empty when nobody has. Only the file server
+// of a static site, which is somebody's application, listens to it.
+func (m Machine) Port() string { return environment(m.Environ)["PORT"] }
+
 // portOf is the port of host:port, empty when there is none.
 func portOf(address string) string {
 	_, port, _ := net.SplitHostPort(address)

@@ -17,21 +17,15 @@ create table app.processes (
     requests     boolean     not null,
     queues       text[]      not null default '{}',
     peer_address text        not null default '',
+    data_id      uuid        not null,
     started_at   timestamptz not null default now(),
     beat_at      timestamptz not null default now()
 );
 
 create index processes_beat_at on app.processes (beat_at);
 
--- What was answered to a POST that carried an Idempotency-Key. status is null while the first request is still running.
-create table app.idempotent_requests (
-    actor        text        not null,
-    key          text        not null check (length(key) between 1 and 255),
-    request_hash bytea       not null,
-    status       integer,
-    response     bytea,
-    created_at   timestamptz not null default now(),
-    primary key (actor, key)
+-- A box sealed with the master key, so that a process with another key is refused at its start.
+create table app.master_key (
+    single boolean primary key default true check (single),
+    box    bytea   not null
 );
-
-create index idempotent_requests_created_at on app.idempotent_requests (created_at);

@@ -169,7 +169,7 @@ func (s *Server) settings() []string {
 		"listen_addresses=", "unix_socket_directories=" + s.socketDir(), "unix_socket_permissions=0700", "port=5432",
 		"max_connections=60", "shared_buffers=32MB", "work_mem=4MB", "maintenance_work_mem=32MB", "wal_buffers=1MB",
 		"max_wal_size=256MB", "min_wal_size=64MB", "max_worker_processes=4", "max_parallel_workers=2",
-		"max_parallel_workers_per_gather=1", "autovacuum_max_workers=1", "max_wal_senders=0", "wal_level=minimal",
+		"max_parallel_workers_per_gather=1", "autovacuum_max_workers=1", "max_wal_senders=0", "wal_level=minimal", "max_logical_replication_workers=0",
 		"jit=off", "huge_pages=off", "timezone=UTC", "log_timezone=UTC", "log_checkpoints=off", "log_min_messages=warning",
 	}
 	args := make([]string, 0, 2*len(list))

@@ -1,0 +1,86 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"pandu/jobs"
+)
+
+const (
+	// rescueAfter is how long a job may stay running before it counts as lost with its process. It must be longer than
+	// every kind's timeout; work that must go on sooner does not rely on it.
+	rescueAfter = 2 * time.Minute
+	// softStop is how long jobs in progress may finish by themselves before their ctx ends. They go back to the queue then.
+	softStop = 20 * time.Second
+)
+
+// newQueue makes the queue client with which every process inserts, and which a creator starts as well.
+func (p *Process) newQueue() (Service, error) {
+	cfg := &river.Config{
+		ID:     p.processes.ID().String(),
+		Schema: "river",
+		Logger: quieter(p.log),
+		// The pool's role does not own the indexes and could not rebuild them; autovacuum keeps them usable.
+		ReindexerIndexNames:  []string{},
+		RetryPolicy:          jobs.RetryPolicy{},
+		RescueStuckJobsAfter: rescueAfter,
+		SoftStopTimeout:      min(softStop, p.cfg.Drain.Timeout/2),
+	}
+	if p.workers != nil {
+		// Every kind is registered everywhere and only queues are limited: a leader discards stuck jobs of kinds it does not know.
+		cfg.Workers = p.workers
+		cfg.Queues = jobs.Queues(p.mode.Serving)
+		cfg.PeriodicJobs = p.periodic
+	}
+	client, err := river.NewClient(riverpgxv5.New(p.db.Pool), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make queue client: %w", err)
+	}
+	p.queue = client
+	return nil, nil //nolint:nilnil // inserting needs nothing started
+}
+
+// newWorkers works the queues of this process.
+func (p *Process) newWorkers() (Service, error) {
+	if p.workers == nil {
+		return nil, nil //nolint:nilnil // this binary knows no work
+	}
+	return hooks{
+		name: "workers",
+		// The client stops with the context it was started with, and ours is the start's.
+		start: func(ctx context.Context) error { return p.queue.Start(context.WithoutCancel(ctx)) },
+		stop:  p.queue.Stop,
+	}, nil
+}
+
+// quieter lets through what River warns of: its information is about its own housekeeping.
+func quieter(log *slog.Logger) *slog.Logger {
+	return slog.New(atLeast{log.Handler(), slog.LevelWarn})
+}
+
+// atLeast is a handler that drops what is below a level.
+type atLeast struct {
+	slog.Handler
+	level slog.Level
+}
+
+// Enabled reports whether the level is high enough for both.
+func (h atLeast) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= h.level && h.Handler.Enabled(ctx, l)
+}
+
+// WithAttrs keeps the level.
+func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeast{h.Handler.WithAttrs(attrs), h.level}
+}
+
+// WithGroup keeps the level.
+func (h atLeast) WithGroup(name string) slog.Handler {
+	return atLeast{h.Handler.WithGroup(name), h.level}
+}
