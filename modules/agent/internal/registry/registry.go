@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -127,7 +128,7 @@ func (s *Service) handler() http.Handler {
 		switch {
 		case !loopback(r.Host):
 			http.Error(w, "this registry answers its own machine only", http.StatusMisdirectedRequest)
-		case r.URL.Path != "/v2/" && !strings.HasPrefix(r.URL.Path, "/v2/"):
+		case !strings.HasPrefix(r.URL.Path, "/v2/") || slices.Contains(strings.Split(r.URL.Path, "/"), ".."):
 			http.NotFound(w, r)
 		case s.deps.Upstream() == "":
 			s.unavailable(w, r, errors.New("no manager is known"))
