@@ -48,20 +48,29 @@ func (x *exchange) route() *route {
 	return s.route(x.in.URL.Path)
 }
 
-// roundTrip sends r to an instance, and once more when the connection failed before a byte of it was sent and nothing
-// of its body was used up.
+// maxTries bounds how often a request is begun: kept connections may all turn out to be closed.
+const maxTries = 4
+
+// roundTrip sends r to an instance. It begins again, on another instance or connection, only while nothing of r was
+// sent: once after a connection that could not be made, and after kept connections that were closed.
 func (x *exchange) roundTrip(r *http.Request) (*http.Response, error) {
-	ctx, body := r.Context(), newReplay(r.Body)
-	response, err := x.attempt(ctx, r, body, nil)
-	if err == nil || !errors.Is(err, errDial) || ctx.Err() != nil {
-		return response, err
+	body := newReplay(r.Body)
+	var refused *backend
+	for try := 1; ; try++ {
+		response, err := x.attempt(r, body, refused)
+		dialled := !errors.Is(err, errDial)
+		if err == nil || r.Context().Err() != nil || try == maxTries || dialled && !errors.Is(err, errStale) || !dialled && refused != nil {
+			return response, err
+		}
+		if !dialled {
+			refused = x.backend
+		}
+		x.release()
 	}
-	refused := x.backend
-	x.release()
-	return x.attempt(ctx, r, body, refused)
 }
 
-func (x *exchange) attempt(ctx context.Context, r *http.Request, body *replay, refused *backend) (*http.Response, error) {
+func (x *exchange) attempt(r *http.Request, body *replay, refused *backend) (*http.Response, error) {
+	ctx := r.Context()
 	to, t, err := x.choose(ctx, refused)
 	if err != nil {
 		return nil, err
@@ -70,12 +79,32 @@ func (x *exchange) attempt(ctx context.Context, r *http.Request, body *replay, r
 	if err := body.attach(r); err != nil {
 		return nil, err
 	}
-	response, err := t.links.transport(grpc(x.in)).RoundTrip(r)
+	response, err := x.send(r, t)
 	switch {
 	case err == nil:
 		x.backend.ejection.succeeded()
 	case errors.Is(err, errDial) && ctx.Err() == nil:
 		x.backend.ejection.failed(x.gateway.now())
+	}
+	return response, err
+}
+
+// send marks errors after which nothing was sent with errStale.
+func (x *exchange) send(r *http.Request, t *target) (*http.Response, error) {
+	if grpc(x.in) {
+		return t.links.forGRPC().RoundTrip(r)
+	}
+	if repeatable(r) {
+		return t.links.forRequests(false).RoundTrip(r)
+	}
+	var w watch
+	watched := r.WithContext(w.follow(r.Context()))
+	response, err := t.links.forRequests(true).RoundTrip(watched)
+	if err != nil && w.unsent() {
+		return nil, errors.Join(errStale, err)
+	}
+	if response != nil {
+		response.Request = r
 	}
 	return response, err
 }

@@ -132,10 +132,15 @@ func (r *rig) route(route *agentv1.Route) *agentv1.Route {
 
 // instance puts a ready instance at the address of a server into the book.
 func (r *rig) instance(id, hostPort string) *agentv1.Address {
-	at := netip.MustParseAddrPort(hostPort)
-	address := &agentv1.Address{InstanceId: id, Ip: at.Addr().String(), Port: uint32(at.Port()), Ready: true}
+	address := addressMessage(hostPort)
+	address.InstanceId = id
 	r.book.Addresses = append(r.book.Addresses, address)
 	return address
+}
+
+func addressMessage(hostPort string) *agentv1.Address {
+	at := netip.MustParseAddrPort(hostPort)
+	return &agentv1.Address{InstanceId: "i", Ip: at.Addr().String(), Port: uint32(at.Port()), Ready: true}
 }
 
 // site serves handler at host through one instance.

@@ -19,61 +19,79 @@ const (
 	maxHeaders  = 1 << 20 // of a response, in bytes
 )
 
-// links are the connections to one address. Both transports are made when they are first needed: most instances of a
+// links are the connections to one address. The transports are made when they are first needed: most instances of a
 // large table are idle, and few speak gRPC.
 type links struct {
-	responseTimeout time.Duration // until the response's header; 0: none
-	http1           atomic.Pointer[http.Transport]
+	responseTimeout time.Duration                  // until the response's header; 0: none
+	kept            atomic.Pointer[http.Transport] // HTTP/1.1
+	single          atomic.Pointer[http.Transport] // HTTP/1.1, one request per connection
 	cleartext       atomic.Pointer[http.Transport] // HTTP/2 with prior knowledge, for gRPC
+
+	closesUntil atomic.Int64 // unix nanoseconds; until then the instance counts as one that closes kept connections
 }
+
+// closesFor is how long an instance that closed a kept connection before we did gets requests that must not be sent
+// twice on connections of their own: between its close and our notice of it, such a request would be lost.
+const closesFor = time.Minute
 
 // errDial marks a connection that was never made: nothing of the request left this machine.
 var errDial = errors.New("connect to instance")
 
-// transport is the one that speaks plain HTTP/1.1, or HTTP/2 when http2 is set.
-func (l *links) transport(http2 bool) *http.Transport {
-	at := &l.http1
-	if http2 {
-		at = &l.cleartext
+// forGRPC speaks HTTP/2.
+func (l *links) forGRPC() *http.Transport { return l.transport(&l.cleartext, true, true) }
+
+// forRequests speaks HTTP/1.1; careful is for requests that must not be sent twice.
+func (l *links) forRequests(careful bool) *http.Transport {
+	if careful && time.Now().UnixNano() < l.closesUntil.Load() {
+		return l.transport(&l.single, false, false)
 	}
+	return l.transport(&l.kept, false, true)
+}
+
+func (l *links) transport(at *atomic.Pointer[http.Transport], http2, keep bool) *http.Transport {
 	if t := at.Load(); t != nil {
 		return t
 	}
-	at.CompareAndSwap(nil, newTransport(http2, l.responseTimeout))
+	at.CompareAndSwap(nil, l.newTransport(http2, keep))
 	return at.Load()
 }
 
 func (l *links) closeIdle() {
-	for _, at := range []*atomic.Pointer[http.Transport]{&l.http1, &l.cleartext} {
+	for _, at := range []*atomic.Pointer[http.Transport]{&l.kept, &l.cleartext} {
 		if t := at.Load(); t != nil {
 			t.CloseIdleConnections()
 		}
 	}
 }
 
-func newTransport(http2 bool, responseTimeout time.Duration) *http.Transport {
+func (l *links) newTransport(http2, keep bool) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(!http2)
 	protocols.SetUnencryptedHTTP2(http2)
 	return &http.Transport{
 		Protocols:              &protocols,
-		DialContext:            dial,
+		DialContext:            l.dial,
+		DisableKeepAlives:      !keep,
 		DisableCompression:     true, // bodies pass through as they are
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdle,
 		IdleConnTimeout:        idleTimeout,
-		ResponseHeaderTimeout:  responseTimeout,
+		ResponseHeaderTimeout:  l.responseTimeout,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: maxHeaders,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}
 }
 
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (l *links) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: dialTimeout}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, errors.Join(errDial, err)
 	}
-	return conn, nil
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return conn, nil
+	}
+	return &link{TCPConn: tcp, links: l}, nil
 }
