@@ -1,0 +1,52 @@
+import { useText } from '@kit/i18n';
+import { PlainField } from '@kit/ui/PlainField';
+import { register } from './api';
+import { DoorForm, DoorFrame, EmailField, NameField, PasswordField } from './DoorFrame';
+import classes from './DoorFrame.module.css';
+import { field, secret, useSetup, useSubmit } from './useSetup';
+
+/** The door for newcomers: open to everyone, or to who brings an invitation. */
+export function Register({ done }: { done: () => void }) {
+  const t = useText();
+  const setup = useSetup();
+  const invitation = new URLSearchParams(location.search).get('invitation') ?? undefined;
+  const { problem, busy, submit } = useSubmit(
+    (form) =>
+      register({
+        name: field(form, 'name'),
+        email: field(form, 'email'),
+        password: secret(form, 'password'),
+        organization: field(form, 'organization') || undefined,
+        invitation,
+      }),
+    done,
+  );
+  const closed = setup?.registration === 'closed' || (setup?.registration === 'invite' && !invitation);
+  return (
+    <DoorFrame title={t('identity:register.title')}>
+      {closed ? (
+        <p className={classes.notice}>
+          {setup.registration === 'closed' ? t('identity:register.closed') : t('identity:register.invite')}
+        </p>
+      ) : (
+        <DoorForm submit={submit} busy={busy} problem={problem} label={t('identity:register.submit')}>
+          <NameField />
+          {!invitation && (
+            <PlainField
+              name="organization"
+              label={t('identity:field.organization')}
+              hint={t('identity:hint.organization')}
+              autoComplete="organization"
+              maxLength={100}
+            />
+          )}
+          <EmailField />
+          <PasswordField fresh />
+        </DoorForm>
+      )}
+      <p className={classes.foot}>
+        {t('identity:register.haveAccount')} <a href={`/sign-in${location.search}`}>{t('identity:register.signIn')}</a>
+      </p>
+    </DoorFrame>
+  );
+}

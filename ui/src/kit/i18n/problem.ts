@@ -1,0 +1,25 @@
+import type { Problem } from '../api/problem';
+import { hasText, text, textOf } from '.';
+
+interface Told {
+  code?: string;
+  message?: string;
+  parameters?: Record<string, string>;
+}
+
+/** What the server said, in the person's language: by code and parameters, else its own English sentence. */
+export function told({ code, message, parameters }: Told): string {
+  const key = `problems:${code}`;
+  if (code && hasText(key)) return textOf(key, parameters);
+  return message || text('problems:unexpected');
+}
+
+/** What to do about it, when we know; undefined otherwise. */
+export function advice({ code, parameters }: Told): string | undefined {
+  const key = `problems:advice.${code}`;
+  return code && hasText(key) ? textOf(key, parameters) : undefined;
+}
+
+/** A failed call as a sentence. */
+export const problemText = (problem: Problem) =>
+  told({ code: problem.code, message: problem.message, parameters: problem.parameters });
