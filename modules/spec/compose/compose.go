@@ -39,7 +39,15 @@ type Problem struct {
 	Message string // one sentence for the person, with a remedy where there is one
 }
 
-func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message) }
+func (p Problem) String() string { return p.place() + ": " + p.Message }
+
+// place is "file:line", or the file alone.
+func (p Problem) place() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
 
 // Parse reads a compose file. With problems, sorted by line, the application is empty.
 func Parse(in Input) (spec.Application, []Problem) {
@@ -57,12 +65,12 @@ func Fault(problems []Problem) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	f := fault.Newf(fault.Invalid, "compose_refused", "%s (line %d): %s", problems[0].File, problems[0].Line, problems[0].Message)
+	f := fault.Newf(fault.Invalid, "compose_refused", "%s: %s", problems[0].place(), problems[0].Message)
 	if n := len(problems) - 1; n > 0 {
 		f.Message += fmt.Sprintf(" There are %d more problems.", n)
 	}
 	for _, p := range problems {
-		f = f.At(fmt.Sprintf("%s:%d", p.File, p.Line), p.Message)
+		f = f.At(p.place(), p.Message)
 	}
 	return f.With("file", problems[0].File)
 }

@@ -2,7 +2,6 @@ package compose
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -13,9 +12,6 @@ const (
 	mostList  = 256 // items of one list
 	mostPorts = 32  // of one service
 )
-
-// variableForm is wider than that of the environment's own variables: programs read names with dots, too.
-var variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,254}$`)
 
 func (w *walker) root(v *value) map[string]any {
 	if v.kind != mapping {
@@ -193,126 +189,4 @@ func (w *walker) texts(path string, v *value) any {
 		w.problem(v.line, path, "unsupported", "An empty entrypoint is not supported: name the program.")
 	}
 	return items
-}
-
-func (w *walker) buildKey(path string, v *value) any {
-	var kept any
-	context, dockerfile := ".", "Dockerfile"
-	switch v.kind {
-	case scalar:
-		context = w.settle(path, v)
-		kept = context
-	case mapping:
-		build := w.mapping(path, v, buildRules())
-		kept = build
-		context, dockerfile = text(build["context"], context), text(build["dockerfile"], dockerfile)
-	default:
-		w.wrongKind(path, v, "a folder or a mapping")
-		return nil
-	}
-	w.judgeContext(path, context, dockerfile)
-	return kept
-}
-
-func text(v any, otherwise string) string {
-	if s, ok := v.(string); ok && s != "" {
-		return s
-	}
-	return otherwise
-}
-
-func (w *walker) judgeContext(path, context, dockerfile string) {
-	line, fileLine := w.lineOf(join(path, "context")), w.lineOf(join(path, "dockerfile"))
-	if strings.Contains(context, "://") || strings.HasPrefix(context, "git@") || strings.HasPrefix(context, "github.com/") || strings.Contains(context, `\`) || strings.HasPrefix(context, "~") {
-		w.problem(line, path, "context_outside", "The context %.80s is no folder of the upload.", context)
-		return
-	}
-	folder, ok := w.inside(context)
-	if !ok {
-		w.problem(line, path, "context_outside", "The context %.80s lies outside the upload.", context)
-		return
-	}
-	file := dockerfilePath(folder, dockerfile)
-	if file == "" {
-		w.problem(fileLine, path, "context_outside", "The Dockerfile %.80s lies outside its context.", dockerfile)
-		return
-	}
-	switch {
-	case w.input.Exists == nil:
-	case !w.input.Exists(folder):
-		w.problem(line, path, "context_missing", "The upload has no folder %.80s.", folder)
-	case !w.input.Exists(file):
-		w.problem(fileLine, path, "dockerfile_missing", "The upload has no file %.80s.", file)
-	}
-}
-
-func (w *walker) argsKey(path string, v *value) any {
-	kept := map[string]any{}
-	for _, e := range w.variables(path, v) {
-		line := w.lineOf(join(path, e.Name))
-		if e.FromVariable {
-			w.problem(line, path, "variable_outside_environment", "The build argument %s has no value. Give one; variables reach values of environment only.", e.Name)
-			continue
-		}
-		kept[e.Name] = w.settle(join(path, e.Name), &value{kind: scalar, line: line, text: e.Value})
-	}
-	return kept
-}
-
-func (w *walker) environmentKey(path string, v *value) any {
-	s := w.of(path)
-	s.env = w.variables(path, v)
-	for _, e := range s.env {
-		line := w.lineOf(join(path, e.Name))
-		if !variableForm.MatchString(e.Name) {
-			w.problem(line, path, "variable_name", "%.60q is not a name for a variable.", e.Name)
-		}
-		if strings.HasPrefix(e.Name, "PANDU_") {
-			w.problem(line, path, "variable_reserved", "Names that begin with PANDU_ are reserved. Choose another for %.60s.", e.Name)
-		}
-		if e.FromVariable {
-			if err := spec.VariableName(e.Name); err != nil {
-				w.refuse(line, path, err)
-			}
-			continue
-		}
-		if _, err := spec.References(e.Value); err != nil {
-			w.refuse(line, join(path, e.Name), err)
-		}
-	}
-	return nil
-}
-
-// variables reads NAME=value lists and mappings; the last of a name wins, as in compose. Sorted by name.
-func (w *walker) variables(path string, v *value) []spec.Env {
-	found := map[string]spec.Env{}
-	set := func(line int, name, value string, has bool) {
-		w.lines[join(path, name)] = line
-		found[name] = spec.Env{Name: name, Value: value, FromVariable: !has}
-	}
-	switch v.kind {
-	case mapping:
-		for _, p := range v.pairs {
-			if p.v.kind == list || p.v.kind == mapping {
-				w.wrongKind(join(path, p.key), p.v, "text")
-			}
-			set(p.line, p.key, p.v.text, p.v.kind == scalar)
-		}
-	case list:
-		for _, item := range v.items {
-			if item.kind != scalar {
-				w.problem(item.line, path, "invalid_value", "An item of %s must be NAME=value or NAME.", last(path))
-			}
-			name, text, has := strings.Cut(item.text, "=")
-			set(item.line, name, text, has)
-		}
-	case scalar:
-		w.wrongKind(path, v, "a list or a mapping")
-	}
-	var sorted []spec.Env
-	for _, e := range found {
-		sorted = append(sorted, e)
-	}
-	slices.SortFunc(sorted, func(a, b spec.Env) int { return strings.Compare(a.Name, b.Name) })
-	return sorted
 }

@@ -100,7 +100,7 @@ func TestNothing(t *testing.T) {
 		"Dockerfile.prod":     {map[string]string{"Dockerfile.prod": "", "b": ""}, "nothing_to_run", "Rename Dockerfile.prod"},
 		"too many":            {many(), "nothing_to_run", "and 8 more"},
 		"two folders":         {map[string]string{"dist/index.html": "", "build/index.html": ""}, "static_unclear", "dist and build"},
-		"bad compose":         {map[string]string{"compose.yaml": "services:\n  a:\n    image: x\n    privileged: true\n", "Dockerfile": "x"}, "compose_refused", "compose.yaml (line 4)"},
+		"bad compose":         {map[string]string{"compose.yaml": "services:\n  a:\n    image: x\n    privileged: true\n", "Dockerfile": "x"}, "compose_refused", "compose.yaml:4: privileged is not allowed"},
 		"big compose":         {map[string]string{"compose.yaml": strings.Repeat("#", 1<<20+1), "b": ""}, "archive_file_size", "compose.yaml"},
 		"a context not there": {map[string]string{"compose.yaml": file, "b": ""}, "compose_refused", "no folder app"},
 	} {
