@@ -51,7 +51,7 @@ create index invitations_page on identity.invitations (organization_id, created_
 -- The one-time set-up of the first administrator. nonce is what the secret of the link is derived from, together with
 -- the master key; the row stays when the door has closed.
 create table identity.setup (
-    only         boolean primary key default true check (only),
+    singleton    boolean primary key default true check (singleton),
     nonce        bytea not null,
     secret_hash  bytea not null,
     created_at   timestamptz not null default now(),

@@ -46,7 +46,7 @@ create index repository_blobs_digest on storage.repository_blobs (digest);
 
 -- Which directory holds the files of this installation.
 create table storage.directory (
-    only       boolean primary key default true check (only),
+    singleton  boolean primary key default true check (singleton),
     id         uuid not null,
     shared     boolean not null,
     claimed_by text not null,

@@ -31,7 +31,7 @@ const selectDirectory = `select id, shared, claimed_by from storage.directory`
 
 const claimDirectory = `
 	insert into storage.directory (id, shared, claimed_by) values (@id, @shared, @by)
-	on conflict (only) do update
+	on conflict (singleton) do update
 	set id = excluded.id, shared = excluded.shared, claimed_by = excluded.claimed_by, claimed_at = now()`
 
 // Claim makes sure that all live processes keep their files in one directory. It returns an error that says what to do
