@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/labstack/echo/v4"
 	"github.com/riverqueue/river"
 
@@ -48,7 +47,7 @@ type Process struct {
 	db        *pg.DB
 	hub       *pg.Hub
 	processes *Processes
-	queue     *river.Client[pgx.Tx]
+	orders    *jobs.Orders
 	workers   *river.Workers       // every kind of work; nil: this binary has none
 	periodic  []*river.PeriodicJob // what ticks on the leader
 	panel     *echo.Echo           // rooms add their doors to it
@@ -84,16 +83,16 @@ func New(cfg *config.Config, o Options) (*Process, error) {
 func (p *Process) table() []row {
 	m := p.mode
 	return []row{
-		{true, p.newDataDir},
-		{p.cfg.Ops.Listen != "", p.newOpsServer},
-		{m.Database() && p.dsn.IsZero(), p.newPrivateDatabase},
-		{m.Database(), p.newMasterKey},
-		{m.Database(), p.newDatabase},
-		{m.Database(), p.newNotifications},
-		{m.Database(), p.newProcesses},
-		{m.Database(), p.newQueue},
-		{m.Jobs(), p.newWorkers},
-		{m.Serving(""), p.newPanel},
+		{"data directory", true, p.newDataDir},
+		{"ops server", p.cfg.Ops.Listen != "", p.newOpsServer},
+		{"private PostgreSQL", m.Database() && p.dsn.IsZero(), p.newPrivateDatabase},
+		{"master key", m.Database(), p.newMasterKey},
+		{"database", m.Database(), p.newDatabase},
+		{"notifications", m.Database(), p.newNotifications},
+		{"process row", m.Database(), p.newProcesses},
+		{"queue", m.Database(), p.newQueue},
+		{"workers", m.Jobs(), p.newWorkers},
+		{"panel", m.Serving(""), p.newPanel},
 	}
 }
 

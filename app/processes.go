@@ -49,7 +49,12 @@ type Processes struct {
 }
 
 func (p *Process) newProcesses() (Service, error) {
-	queues := slices.DeleteFunc(jobs.Keys(), func(key string) bool { return !p.mode.Serving(key) })
+	queues := []string{} // not nil, which would be NULL
+	for _, key := range jobs.Keys() {
+		if p.mode.Serving(key) && !slices.Contains(queues, key) {
+			queues = append(queues, key)
+		}
+	}
 	hostname, _, err := net.SplitHostPort(p.cfg.PeerAddress)
 	if err != nil {
 		return nil, fmt.Errorf("read peer_address: %w", err)
@@ -60,7 +65,7 @@ func (p *Process) newProcesses() (Service, error) {
 	}
 	p.processes = &Processes{db: p.db, log: p.log, shared: p.cfg.DataShared, done: make(chan struct{}), self: LiveProcess{
 		ID: pg.NewID(), Hostname: hostname, Version: p.version, Mode: p.mode.String(), Requests: p.mode.Serving(""),
-		Queues: distinct(queues), PeerAddress: p.cfg.PeerAddress, DataID: id,
+		Queues: queues, PeerAddress: p.cfg.PeerAddress, DataID: id,
 	}}
 	p.ops.Show("live_processes", p.processes.show)
 	return p.processes, nil

@@ -20,42 +20,43 @@ const (
 	softStop = 20 * time.Second
 )
 
-// newQueue makes the queue client with which every process inserts, and which a creator starts as well.
+// newQueue makes the client with which every room inserts its orders. It is never started, so it never leads.
 func (p *Process) newQueue() (Service, error) {
-	cfg := &river.Config{
-		ID:     p.processes.ID().String(),
-		Schema: "river",
-		Logger: quieter(p.log),
-		// The pool's role does not own the indexes and could not rebuild them; autovacuum keeps them usable.
-		ReindexerIndexNames:  []string{},
-		RetryPolicy:          jobs.RetryPolicy{},
-		RescueStuckJobsAfter: rescueAfter,
-		SoftStopTimeout:      min(softStop, p.cfg.Drain.Timeout/2),
-	}
-	if p.workers != nil {
-		// Every kind is registered everywhere and only queues are limited: a leader discards stuck jobs of kinds it does not know.
-		cfg.Workers = p.workers
-		cfg.Queues = jobs.Queues(p.mode.Serving)
-		cfg.PeriodicJobs = p.periodic
-	}
-	client, err := river.NewClient(riverpgxv5.New(p.db.Pool), cfg)
+	client, err := river.NewClient(riverpgxv5.New(p.db.Pool), &river.Config{Schema: "river", Logger: quieter(p.log)})
 	if err != nil {
 		return nil, fmt.Errorf("make queue client: %w", err)
 	}
-	p.queue = client
+	p.orders = jobs.NewOrders(client)
 	return nil, nil //nolint:nilnil // inserting needs nothing started
 }
 
-// newWorkers works the queues of this process.
+// newWorkers works the queues of this process. Every kind is registered everywhere and only queues are limited: a leader
+// discards stuck jobs of kinds it does not know.
 func (p *Process) newWorkers() (Service, error) {
 	if p.workers == nil {
 		return nil, nil //nolint:nilnil // this binary knows no work
 	}
+	client, err := river.NewClient(riverpgxv5.New(p.db.Pool), &river.Config{
+		ID:           p.processes.ID().String(),
+		Schema:       "river",
+		Logger:       quieter(p.log),
+		Workers:      p.workers,
+		Queues:       jobs.Queues(p.mode.Serving),
+		PeriodicJobs: p.periodic,
+		RetryPolicy:  jobs.RetryPolicy{},
+		// The pool's role does not own the indexes and could not rebuild them; autovacuum keeps them usable.
+		ReindexerIndexNames:  []string{},
+		RescueStuckJobsAfter: rescueAfter,
+		SoftStopTimeout:      min(softStop, p.cfg.Drain.Timeout/2),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make working client: %w", err)
+	}
 	return hooks{
 		name: "workers",
-		// The client stops with the context it was started with, and ours is the start's.
-		start: func(ctx context.Context) error { return p.queue.Start(context.WithoutCancel(ctx)) },
-		stop:  p.queue.Stop,
+		// The client stops when the context it was started with ends, and this one lasts only for the start.
+		start: func(ctx context.Context) error { return client.Start(context.WithoutCancel(ctx)) },
+		stop:  client.Stop,
 	}, nil
 }
 

@@ -25,8 +25,10 @@ type readier interface{ Ready() error }
 // ender is a service that may end on its own. What it sends ends the process.
 type ender interface{ Ended() <-chan error }
 
-// row is a line of the table of services. Make is called when everything above has started.
+// row is a line of the table of services. Make is called when everything above has started; what it makes may be nil
+// when there is nothing to start and stop.
 type row struct {
+	name string
 	on   bool
 	make func() (Service, error)
 }
@@ -53,14 +55,14 @@ func (g *group) start(ctx context.Context, rows []row) error {
 		}
 		s, err := r.make()
 		if err != nil {
-			return err
+			return fmt.Errorf("start %s: %w", r.name, err)
 		}
 		if s == nil {
 			continue
 		}
 		began := time.Now()
 		if err := s.Start(ctx); err != nil {
-			return fmt.Errorf("start %s: %w", s.Name(), err)
+			return fmt.Errorf("start %s: %w", r.name, err)
 		}
 		g.log.Debug("service started", "service", s.Name(), "duration", time.Since(began))
 		g.mu.Lock()
