@@ -68,6 +68,7 @@ type Converger struct {
 	pulls            chan struct{} // bounds what runs at once
 	starts           chan struct{}
 	stops            chan struct{}
+	bridges          chan struct{}
 	work             sync.WaitGroup
 	life             context.Context // of Run; monitors live in it
 
@@ -111,7 +112,7 @@ func New(d Deps) (*Converger, error) {
 		deps: d, ledger: l,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), addressesChanged: make(chan struct{}, 1),
 		// Docker starts hardly faster in parallel than alone (it locks network set-up); more at once only delay the first.
-		pulls: make(chan struct{}, 3), starts: make(chan struct{}, 4), stops: make(chan struct{}, 8),
+		pulls: make(chan struct{}, 3), starts: make(chan struct{}, 4), stops: make(chan struct{}, 8), bridges: make(chan struct{}, 4),
 		decoded: map[string]decodedEntry{}, keys: map[string]keyState{}, jobs: map[string]*job{}, retries: map[string]retry{},
 		away:     true, // the machine may have been away with us
 		monitors: map[string]*monitor{}, byHand: map[string]bool{}, unused: map[string]time.Time{},

@@ -126,8 +126,12 @@ func (c *Converger) complain(a action, err error, failures int) {
 			return
 		}
 		r.say(reason, message, map[string]string{"attempts": strconv.Itoa(failures)})
-		if failures >= attempts && !r.WasReady {
+		switch {
+		case r.WasReady: // it goes on being restarted
+		case failures >= attempts:
 			r.State, r.Ready = agentv1.InstanceState_INSTANCE_STATE_FAILED, false
+		default:
+			r.State, r.Ready = agentv1.InstanceState_INSTANCE_STATE_PENDING, false
 		}
 	})
 }
@@ -161,6 +165,10 @@ func (c *Converger) perform(ctx context.Context, a action, d desired, first []*j
 	}
 	switch a.kind {
 	case makeNetwork, removeNetwork, makeVolume, removeVolume:
+		if err := enter(ctx, c.bridges); err != nil {
+			return err
+		}
+		defer leave(c.bridges)
 		return c.performKey(ctx, a, d)
 	case completed, failed:
 		return c.performEnd(ctx, a)

@@ -19,6 +19,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory" // the storage of this registry
 	"github.com/moby/moby/client"
+	"github.com/sirupsen/logrus"
 )
 
 // Registry serves until the test ends.
@@ -36,8 +37,9 @@ func Start(t testing.TB, e *engine.Engine) *Registry {
 	c.Log.AccessLog.Disabled = true
 	c.Log.Level = "error"
 	c.HTTP.Secret = "only for tests"
+	logrus.SetOutput(io.Discard) // the registry's logger is the package's own and nobody else's here
 	app := handlers.NewApp(context.WithoutCancel(t.Context()), c)
-	r := &Registry{engine: e}
+	r, over := &Registry{engine: e}, make(chan struct{})
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if r.down.Load() {
 			http.Error(w, "away", http.StatusServiceUnavailable)
@@ -46,12 +48,17 @@ func Start(t testing.TB, e *engine.Engine) *Registry {
 		select {
 		case <-q.Context().Done():
 			return
+		case <-over:
+			return
 		case <-time.After(time.Duration(r.delay.Load())):
 		}
 		app.ServeHTTP(w, q)
 	}))
 	s.Start()
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		close(over)
+		s.Close()
+	})
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
 	r.Address = "127.0.0.1:" + port
 	return r
