@@ -51,8 +51,8 @@ func (g *Gateway) restore() {
 	}
 }
 
-// take loads a file and keeps it as the one served last. The agent may replace the file at any moment, so first a name
-// of our own is linked to it: what is kept is what was read.
+// take loads a file, unless it is the one that is served, and keeps it as the one served last. The agent may replace the
+// file at any moment, so first a name of our own is linked to it: what is kept is what was read.
 func (g *Gateway) take(name string, load func(path string) error) error {
 	path := filepath.Join(g.options.Dir, name)
 	held := filepath.Join(g.options.Dir, served+name+".new")
@@ -60,13 +60,7 @@ func (g *Gateway) take(name string, load func(path string) error) error {
 	if linked {
 		path = held
 	}
-	err := load(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = g.missing(name)
-	case errors.Is(err, agentv1.ErrCorrupt):
-		err = invalidf("%s is damaged.", name)
-	}
+	err := g.load(name, path, load)
 	if linked {
 		g.keep(name, held, err == nil)
 	}
@@ -74,6 +68,30 @@ func (g *Gateway) take(name string, load func(path string) error) error {
 		g.refused[name] = err
 	}
 	return err
+}
+
+func (g *Gateway) load(name, path string, load func(path string) error) error {
+	info, err := os.Stat(path)
+	if err == nil && same(info, g.loaded[name]) {
+		return nil
+	}
+	if err == nil {
+		err = load(path)
+	}
+	switch {
+	case err == nil:
+		g.loaded[name] = info
+	case errors.Is(err, fs.ErrNotExist):
+		return g.missing(name)
+	case errors.Is(err, agentv1.ErrCorrupt):
+		return invalidf("%s is damaged.", name)
+	}
+	return err
+}
+
+// same can trust the file's identity: as long as we hold a name of it, no other file gets it.
+func same(a, b os.FileInfo) bool {
+	return b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 // missing is no error as long as nothing was ever served: a new server has no files yet.

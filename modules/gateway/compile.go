@@ -17,23 +17,33 @@ import (
 type compiler struct {
 	seed     maphash.Seed
 	registry *registry
+	served   map[uint64]*set // the sets of the table that is served, by fingerprint
+	pass     uint64          // counts the calls of next
 }
 
-// next makes the table that raw describes out of the one served now. It takes a reference to the backends of every
-// set it compiles; the caller gives back those of the old sets that it returns as gone, or, on an error, nothing.
+func newCompiler(r *registry) *compiler {
+	return &compiler{seed: maphash.MakeSeed(), registry: r, served: map[uint64]*set{}}
+}
+
+// next makes the table that raw describes out of the one served now, which must be the last one it made. It takes a
+// reference to the backends of every set it compiles; the caller gives back those of the sets it returns as gone, once
+// nobody can find them any more. On an error everything is as before.
 func (c *compiler) next(now *table, raw *agentv1.RawRouteTable) (next *table, gone []*set, err error) {
 	if err := newer(now, raw); err != nil {
 		return nil, nil, err
 	}
-	changed, gone, kept, err := c.changes(now, raw.Sets)
-	if err != nil {
+	c.pass++
+	changed := map[string]*set{}
+	if err := c.changes(now, raw.Sets, changed); err != nil {
+		c.giveBack(changed)
 		return nil, nil, err
 	}
 	next = now.clone()
 	next.epoch, next.revision = raw.Epoch, raw.Revision
 	for environment, s := range now.sets {
-		if !kept[s] {
+		if s.kept != c.pass {
 			next.remove(environment)
+			gone = append(gone, s)
 		}
 	}
 	for environment, s := range changed {
@@ -42,7 +52,17 @@ func (c *compiler) next(now *table, raw *agentv1.RawRouteTable) (next *table, go
 			return nil, nil, err
 		}
 	}
+	c.serve(changed, gone)
 	return next, gone, nil
+}
+
+func (c *compiler) serve(changed map[string]*set, gone []*set) {
+	for _, s := range gone {
+		delete(c.served, s.fingerprint)
+	}
+	for _, s := range changed {
+		c.served[s.fingerprint] = s
+	}
 }
 
 // newer refuses what would take the table back in history. The same revision is welcome: it may repair the file.
@@ -61,34 +81,22 @@ func newer(now *table, raw *agentv1.RawRouteTable) error {
 	return nil
 }
 
-// changes compiles the sets whose bytes are not those served; kept are the old ones that stay, gone those that do not.
-func (c *compiler) changes(now *table, raws [][]byte) (changed map[string]*set, gone []*set, kept map[*set]bool, err error) {
-	served := make(map[uint64]*set, len(now.sets))
-	for _, s := range now.sets {
-		served[s.fingerprint] = s
-	}
-	changed, kept = map[string]*set{}, make(map[*set]bool, len(now.sets))
+// changes compiles the sets whose bytes are not those served into changed, and marks the old ones that stay.
+func (c *compiler) changes(now *table, raws [][]byte, changed map[string]*set) error {
 	for _, raw := range raws {
 		fingerprint := maphash.Bytes(c.seed, raw)
-		if s := served[fingerprint]; s != nil && !kept[s] {
-			kept[s] = true
-			continue
-		}
-		if err := c.compileInto(changed, raw, fingerprint); err != nil {
-			c.giveBack(changed)
-			return nil, nil, nil, err
+		if s := c.served[fingerprint]; s != nil && s.kept != c.pass {
+			s.kept = c.pass
+		} else if err := c.compileInto(changed, raw, fingerprint); err != nil {
+			return err
 		}
 	}
-	for environment, s := range now.sets {
-		if kept[s] && changed[environment] != nil {
-			c.giveBack(changed)
-			return nil, nil, nil, invalidf("Environment %q has two route sets.", environment)
-		}
-		if !kept[s] {
-			gone = append(gone, s)
+	for environment := range changed {
+		if s := now.sets[environment]; s != nil && s.kept == c.pass {
+			return invalidf("Environment %q has two route sets.", environment)
 		}
 	}
-	return changed, gone, kept, nil
+	return nil
 }
 
 func (c *compiler) compileInto(sets map[string]*set, raw []byte, fingerprint uint64) error {

@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"net/http/httputil"
 	"net/netip"
@@ -63,12 +62,13 @@ type Gateway struct {
 	started chan struct{}
 
 	mu       sync.Mutex // everything below; Apply holds it from the first read to the last socket
-	compiler compiler
+	compiler *compiler
 	registry *registry
-	book     uint64           // version served
-	refused  map[string]error // by file, why it is not served
-	ports    *ports           // nil until Run
-	names    *nameServers     // nil until Run
+	book     uint64                 // version served
+	loaded   map[string]os.FileInfo // by file, what is served
+	refused  map[string]error       // by file, why it is not served
+	ports    *ports                 // nil until Run
+	names    *nameServers           // nil until Run
 	ended    bool
 }
 
@@ -79,9 +79,9 @@ func New(o Options) *Gateway {
 		options: o, shared: addresses(o.HTTPAddress), logger: o.Logger, now: time.Now, dnsPort: 53,
 		proxy: newProxy(o.Logger), trust: trust{o.TrustedProxies}, changes: newChanges(), active: newActivity(),
 		waiting: limit{most: maxWaiting}, access: newAccessLog(o.Dir, o.AccessLog, o.Logger), started: make(chan struct{}),
-		registry: newRegistry(o.ResponseTimeout), refused: map[string]error{},
+		registry: newRegistry(o.ResponseTimeout), loaded: map[string]os.FileInfo{}, refused: map[string]error{},
 	}
-	g.compiler = compiler{seed: maphash.MakeSeed(), registry: g.registry}
+	g.compiler = newCompiler(g.registry)
 	g.table.Store(emptyTable())
 	return g
 }

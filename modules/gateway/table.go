@@ -21,9 +21,11 @@ type table struct {
 	routes    int
 }
 
-// set is one environment's RouteSet, compiled. It is kept from table to table as long as its bytes stay the same.
+// set is one environment's RouteSet, compiled. It is kept from table to table as long as its bytes stay the same; of
+// it, requests read only names.
 type set struct {
 	fingerprint uint64
+	kept        uint64 // the compiler's last pass that met it again
 	hosts       []hostSite
 	ports       []portSite
 	names       map[string][]*backend // lower case

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"hash/maphash"
 	"strings"
 	"testing"
 
@@ -70,10 +69,6 @@ func FuzzNormaliseHost(f *testing.F) {
 	})
 }
 
-func newCompiler() *compiler {
-	return &compiler{seed: maphash.MakeSeed(), registry: newRegistry(0)}
-}
-
 func rawTable(t testing.TB, revision uint64, sets ...*agentv1.RouteSet) *agentv1.RawRouteTable {
 	t.Helper()
 	raw := &agentv1.RawRouteTable{Epoch: &agentv1.Epoch{Number: 1}, Revision: revision}
@@ -97,7 +92,7 @@ func routeSet(environment string, hosts ...string) *agentv1.RouteSet {
 
 // A host may move from one environment to another in one revision, whatever the order of the sets.
 func TestHostMovesBetweenEnvironments(t *testing.T) {
-	c := newCompiler()
+	c := newCompiler(newRegistry(0))
 	first, _, err := c.next(emptyTable(), rawTable(t, 1, routeSet("a", "x.test", "y.test"), routeSet("b", "z.test")))
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +110,7 @@ func TestHostMovesBetweenEnvironments(t *testing.T) {
 }
 
 func TestUnchangedSetsAreKept(t *testing.T) {
-	c := newCompiler()
+	c := newCompiler(newRegistry(0))
 	first, _, err := c.next(emptyTable(), rawTable(t, 1, routeSet("a", "x.test"), routeSet("b", "y.test"), routeSet("c", "z.test")))
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +136,7 @@ func TestRefusedTableGivesItsReferencesBack(t *testing.T) {
 		"host twice": {routeSet("a", "x.test"), bad}, "path twice": {routeSet("a", "y.test"), doubled},
 		"invalid": {routeSet("a", "y.test"), invalid}, "environment twice": {routeSet("a", "y.test"), routeSet("a", "z.test")},
 	} {
-		c := newCompiler()
+		c := newCompiler(newRegistry(0))
 		if _, _, err := c.next(emptyTable(), rawTable(t, 1, sets...)); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -181,7 +176,7 @@ func FuzzTable(f *testing.F) {
 		f.Add(b, b)
 	}
 	f.Fuzz(func(t *testing.T, one, two []byte) {
-		c := newCompiler()
+		c := newCompiler(newRegistry(0))
 		raw := &agentv1.RawRouteTable{Epoch: &agentv1.Epoch{Number: 1}, Revision: 1, Sets: [][]byte{one, two}}
 		table, _, err := c.next(emptyTable(), raw)
 		if err != nil {

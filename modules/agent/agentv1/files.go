@@ -146,10 +146,15 @@ func readBounded(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("larger than %d bytes: %w", maxFile, ErrCorrupt)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("larger than %d bytes: %w", maxFile, ErrCorrupt)
+	}
+	b := make([]byte, info.Size())
+	_, err = io.ReadFull(f, b)
 	return b, err
 }
 
