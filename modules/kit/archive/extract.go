@@ -21,25 +21,33 @@ func (a *Archive) Extract(ctx context.Context, dir string) error {
 	if err := a.Index(ctx); err != nil {
 		return err
 	}
-	if err := a.Walk(ctx, func(e Entry, r io.Reader) error { return place(root, e, r) }); err != nil {
+	x := &extraction{root: root, made: map[string]bool{".": true}, buffer: make([]byte, 64<<10)}
+	if err := a.Walk(ctx, x.place); err != nil {
 		return err
 	}
 	for _, r := range a.index.records {
-		if err := link(root, r); err != nil {
+		if err := x.link(r); err != nil {
 			return fmt.Errorf("extract link %q: %w", r.path, err)
 		}
 	}
 	return nil
 }
 
-func place(root *os.Root, e Entry, r io.Reader) error {
+// extraction is one run of Extract.
+type extraction struct {
+	root   *os.Root
+	made   map[string]bool // folders
+	buffer []byte
+}
+
+func (x *extraction) place(e Entry, r io.Reader) error {
 	var err error
 	switch e.Kind {
 	case Directory:
-		err = root.MkdirAll(e.Path, 0o755)
+		err = x.folder(e.Path)
 	case File:
-		if err = parents(root, e.Path); err == nil {
-			err = write(root, e, r)
+		if err = x.folder(path.Dir(e.Path)); err == nil {
+			err = x.write(e, r)
 		}
 	}
 	if err != nil {
@@ -48,38 +56,39 @@ func place(root *os.Root, e Entry, r io.Reader) error {
 	return nil
 }
 
-func parents(root *os.Root, name string) error {
-	if dir := path.Dir(name); dir != "." {
-		return root.MkdirAll(dir, 0o755)
+func (x *extraction) folder(name string) error {
+	if x.made[name] {
+		return nil
 	}
-	return nil
+	x.made[name] = true
+	return x.root.MkdirAll(name, 0o755)
 }
 
-func write(root *os.Root, e Entry, r io.Reader) error {
+func (x *extraction) write(e Entry, r io.Reader) error {
 	mode := fs.FileMode(0o644)
 	if e.Executable {
 		mode = 0o755
 	}
-	f, err := root.OpenFile(e.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	f, err := x.root.OpenFile(e.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, r)
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, r, x.buffer)
 	if err == nil {
 		err = f.Chmod(mode) // whatever the umask
 	}
 	return errors.Join(err, f.Close())
 }
 
-func link(root *os.Root, r record) error {
+func (x *extraction) link(r record) error {
 	if r.kind != Symlink && r.kind != Hardlink {
 		return nil
 	}
-	if err := parents(root, r.path); err != nil {
+	if err := x.folder(path.Dir(r.path)); err != nil {
 		return err
 	}
 	if r.kind == Symlink {
-		return root.Symlink(r.target, r.path)
+		return x.root.Symlink(r.target, r.path)
 	}
-	return root.Link(r.target, r.path)
+	return x.root.Link(r.target, r.path)
 }

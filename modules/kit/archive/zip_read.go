@@ -53,7 +53,7 @@ func (a *Archive) zipLink(ctx context.Context, r record, e zipEntry) (record, er
 		return r, refuseLength(e.name, a.limits.Path)
 	}
 	var b strings.Builder
-	if _, err := io.Copy(&b, a.content(ctx, e, &meter{limits: a.limits, packed: a.size})); err != nil {
+	if _, err := io.Copy(&b, a.content(ctx, e, &meter{limits: a.limits, packed: a.size}, nil)); err != nil {
 		return r, corrupt(e.name, err)
 	}
 	r.target = b.String()
@@ -69,6 +69,7 @@ func judgeTarget(path, target string) error {
 
 func (a *Archive) walkZip(ctx context.Context, f func(Entry, io.Reader) error) error {
 	m := &meter{limits: a.limits, packed: a.size}
+	inflater := flate.NewReader(strings.NewReader(""))
 	for _, r := range a.index.records {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -79,7 +80,7 @@ func (a *Archive) walkZip(ctx context.Context, f func(Entry, io.Reader) error) e
 			}
 			continue
 		}
-		body := a.content(ctx, a.zip[r.ordinal], m)
+		body := a.content(ctx, a.zip[r.ordinal], m, inflater)
 		if err := visit(r, body, f); err != nil {
 			return err
 		}
@@ -96,6 +97,9 @@ func visit(r record, body io.Reader, f func(Entry, io.Reader) error) error {
 	}
 	if err != nil {
 		return err
+	}
+	if judged.err != nil {
+		return nil // read to the end
 	}
 	if _, err := io.Copy(io.Discard, body); err != nil {
 		return corrupt(r.path, err)
@@ -117,11 +121,16 @@ func (m *remembering) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// content unpacks an entry, counting its real bytes against the entry and the limits.
-func (a *Archive) content(ctx context.Context, e zipEntry, m *meter) io.Reader {
+// content unpacks an entry, counting its real bytes against the entry and the limits. inflater, when there is one, is
+// used again: making one costs more than a small file.
+func (a *Archive) content(ctx context.Context, e zipEntry, m *meter, inflater io.Reader) io.Reader {
 	var r io.Reader = io.NewSectionReader(a.file, e.data, e.packed)
 	if e.method == methodDeflate {
-		r = flate.NewReader(r)
+		if reused, ok := inflater.(flate.Resetter); ok && reused.Reset(r, nil) == nil {
+			r = inflater
+		} else {
+			r = flate.NewReader(r)
+		}
 	}
 	return &zipContent{ctx: ctx, r: r, entry: e, meter: m}
 }
@@ -162,7 +171,7 @@ func (c *zipContent) Read(p []byte) (int, error) {
 }
 
 func (a *Archive) readZipFile(ctx context.Context, r record, limit int64) ([]byte, error) {
-	return limited(a.content(ctx, a.zip[r.ordinal], &meter{limits: a.limits, packed: a.size}), r.path, limit)
+	return limited(a.content(ctx, a.zip[r.ordinal], &meter{limits: a.limits, packed: a.size}, nil), r.path, limit)
 }
 
 // ratioFloor is the unpacked size below which any ratio is harmless.
