@@ -120,8 +120,8 @@ type Image struct {
 	Digest     string `json:"digest"`     // sha256:…
 }
 
-// Env is one variable of a container. Value may hold ${NAME} references to variables of the environment, which only the
-// agent resolves; a literal dollar is $$. FromVariable passes the variable Name through as it is (absent: not set).
+// Env is one variable of a container. Value may hold references to variables of the environment (see Expand), which only
+// the agent resolves; a literal dollar is $$. FromVariable passes the variable Name through as it is (absent: not set).
 type Env struct {
 	Name         string `json:"name"`
 	Value        string `json:"value,omitempty"`
