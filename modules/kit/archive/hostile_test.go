@@ -197,7 +197,7 @@ func hostileTars() []hostile {
 		{"tar.gz cut short", good[:len(good)-9], "archive_corrupt", ""},
 		{"tar.gz checksum", append(bytes.Clone(good[:len(good)-8]), 1, 2, 3, 4, 5, 6, 7, 8), "archive_corrupt", ""},
 		{"tar cut short", plain[:1024], "archive_corrupt", "a"},
-		{"gzip of no tar", gz([]byte(strings.Repeat("hello ", 500))), "archive_corrupt", ""},
+		{"gzip of no tar", gz([]byte(strings.Repeat("hello ", 500))), "archive_format", ""},
 		{"gzip of little", gz([]byte("hello")), "archive_corrupt", ""},
 		{"gzip header only", []byte("\x1f\x8b"), "archive_corrupt", ""},
 		{"two archives in one", append(bytes.Clone(good), makeTarGz(tarFile("b", "x"))...), "archive_trailing_data", ""},

@@ -152,12 +152,14 @@ func (a *Archive) headers(ctx context.Context, f func(*tar.Header, io.Reader) er
 		return err
 	}
 	t := tar.NewReader(stream)
-	for {
+	for n := 0; ; n++ {
 		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			return trailing(stream)
-		}
-		if err != nil {
+		case n == 0 && errors.Is(err, tar.ErrHeader):
+			return fault.New(fault.Invalid, "archive_format", "The file is compressed, but holds no tar archive. Pack the project's folder as zip or tar.gz.")
+		case err != nil:
 			return corrupt("", err)
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {

@@ -20,8 +20,11 @@ import (
 // MaxSize bounds a compose file, in bytes.
 const MaxSize = 1 << 20
 
-// mostProblems bounds the list that a person gets.
-const mostProblems = 100
+// What bounds the lists that a person gets.
+const (
+	mostProblems = 100
+	mostNotes    = 200
+)
 
 // Input is a compose file and what is beside it.
 type Input struct {
@@ -119,7 +122,11 @@ func (w *walker) parse() spec.Application {
 }
 
 func (w *walker) problem(line int, key, code, format string, args ...any) {
-	w.problems = append(w.problems, Problem{w.input.Name, line, key, code, fmt.Sprintf(format, args...)})
+	p := Problem{w.input.Name, line, key, code, fmt.Sprintf(format, args...)}
+	same := func(q Problem) bool { return p.Line == q.Line && p.Code == q.Code && p.Message == q.Message }
+	if !slices.ContainsFunc(w.problems, same) && len(w.problems) < 10*mostProblems { // an alias repeats what it stands for
+		w.problems = append(w.problems, p)
+	}
 }
 
 // refuse carries a fault over into a problem.
@@ -129,7 +136,10 @@ func (w *walker) refuse(line int, key string, err error) {
 }
 
 func (w *walker) note(line int, code, format string, args ...any) {
-	w.notes = append(w.notes, spec.Note{Location: fmt.Sprintf("%s:%d", w.input.Name, line), Code: code, Message: fmt.Sprintf(format, args...)})
+	n := spec.Note{Location: fmt.Sprintf("%s:%d", w.input.Name, line), Code: code, Message: fmt.Sprintf(format, args...)}
+	if !slices.Contains(w.notes, n) && len(w.notes) < mostNotes {
+		w.notes = append(w.notes, n)
+	}
 }
 
 // inside joins a path of the file with the folder that the file is in; ok tells that it stays inside the upload.

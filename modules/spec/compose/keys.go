@@ -26,6 +26,7 @@ func rootRules() rules {
 		"secrets":  {lacks: noSecrets},
 		"configs":  {lacks: noSecrets},
 		"models":   {lacks: "run the model as a service"},
+		"x-pandu":  {lacks: "write it under the service that it is about"},
 		"jobs":     {lacks: "write a service that another waits for with service_completed_successfully"},
 	}
 }
