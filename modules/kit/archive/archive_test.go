@@ -312,7 +312,7 @@ func TestMutations(t *testing.T) {
 		makeTar(tarFile("p/a", "hello"), tarOf(tar.TypeSymlink, "p/l", "a"), tarOf(tar.TypeLink, "p/h", "p/a")),
 		makeTarGz(tarFile("p/a", "hello"), tarOf(tar.TypeSymlink, "p/l", "a")),
 	}
-	for _, c := range append(hostileZips(), hostileTars()...) {
+	for _, c := range corpus() {
 		if len(c.data) < 8<<10 {
 			seeds = append(seeds, c.data)
 		}
@@ -331,7 +331,7 @@ func TestMutations(t *testing.T) {
 }
 
 func FuzzArchive(f *testing.F) {
-	for _, c := range append(hostileZips(), hostileTars()...) {
+	for _, c := range corpus() {
 		if len(c.data) < 8<<10 {
 			f.Add(c.data)
 		}
