@@ -1,11 +1,8 @@
 package link
 
-import (
-	"net/http"
-	"sync/atomic"
-)
+import "net/http"
 
-// Transport reaches whichever manager the session is with, or the addresses in turn while there is none. It is for bulk
+// Transport reaches whichever manager the session is with, or the one that was tried last while there is none. It is for bulk
 // (images, builds, variables) and has connections of its own, so that a heartbeat never waits behind an image. The host
 // of a request does not matter. Close its idle connections after a renewal, and at the end.
 func (l *Link) Transport() *Bulk { return &Bulk{link: l, base: l.transport()} }
@@ -14,7 +11,6 @@ func (l *Link) Transport() *Bulk { return &Bulk{link: l, base: l.transport()} }
 type Bulk struct {
 	link *Link
 	base *http.Transport
-	next atomic.Uint64
 }
 
 // RoundTrip sends the request to a manager.
@@ -24,16 +20,12 @@ func (b *Bulk) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.base.RoundTrip(r)
 }
 
-// Address is where the next request goes, as host:port.
+// Address is where the next request goes, as host:port: the manager of the session, or the one that was tried last.
 func (b *Bulk) Address() string {
-	if s := b.link.State(); s.Phase == Connected || s.Phase == Observing {
-		return s.Address
+	if address := b.link.State().Address; address != "" {
+		return address
 	}
-	all := b.link.deps.Addresses
-	if len(all) == 0 {
-		return "manager.invalid:443"
-	}
-	return all[b.next.Add(1)%uint64(len(all))]
+	return b.link.deps.Addresses[b.link.start]
 }
 
 // CloseIdleConnections closes what is not in use.

@@ -80,19 +80,20 @@ type State struct {
 	Attempts uint64 // since the start
 }
 
-// New makes a link; Run works it.
-func New(d Deps) *Link {
+// New makes a link; Run works it. At least one address is needed.
+func New(d Deps) (*Link, error) {
+	if len(d.Addresses) == 0 {
+		return nil, errors.New("no manager address is known")
+	}
 	if d.Ping == 0 {
 		d.Ping = defaultBeat
 	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Link{deps: d, applied: map[agentv1.Stream]*agentv1.Applied{}, state: State{Phase: Waiting}}
-	if len(d.Addresses) > 0 {
-		l.start = rand.N(len(d.Addresses))
-	}
-	return l
+	return &Link{
+		deps: d, start: rand.N(len(d.Addresses)), applied: map[agentv1.Stream]*agentv1.Applied{}, state: State{Phase: Waiting},
+	}, nil
 }
 
 // State tells where the link stands.
@@ -127,9 +128,6 @@ func (l *Link) Applied(stream agentv1.Stream, epoch *agentv1.Epoch, revision uin
 
 // Run holds one session after the other until ctx ends. It returns nil.
 func (l *Link) Run(ctx context.Context) error {
-	if len(l.deps.Addresses) == 0 {
-		return errors.New("no manager address is known")
-	}
 	wait := &backoff.Backoff{}
 	for attempt := l.start; ; attempt++ {
 		address := l.deps.Addresses[attempt%len(l.deps.Addresses)]
@@ -209,7 +207,7 @@ func (l *Link) left(s *session) {
 // transport makes a connection of its own for one session, which finds out by itself when the other end is silent.
 func (l *Link) transport() *http.Transport {
 	return &http.Transport{
-		TLSClientConfig:     l.deps.TLS,
+		TLSClientConfig:     l.deps.TLS.Clone(), // a transport changes its configuration
 		ForceAttemptHTTP2:   true,
 		TLSHandshakeTimeout: 10 * time.Second,
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: l.deps.Ping, PingTimeout: 2 * l.deps.Ping},

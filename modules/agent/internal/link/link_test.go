@@ -57,7 +57,7 @@ func dial(t *testing.T, m *managertest.Manager, ping time.Duration, addresses ..
 		t.Fatal(err)
 	}
 	r := &rig{ledger: held, desired: make(chan agentv1.Stream, 64)}
-	r.link = New(Deps{
+	r.link, err = New(Deps{
 		Addresses: addresses, TLS: who.TLS(), Ledger: held, Version: "test", Capabilities: []string{"run"}, Ping: ping,
 		Server: func() *agentv1.ServerInfo { return &agentv1.ServerInfo{Hostname: "pier-1"} },
 		Statuses: func() ([]*agentv1.InstanceStatus, []*agentv1.KeyStatus) {
@@ -70,6 +70,9 @@ func dial(t *testing.T, m *managertest.Manager, ping time.Duration, addresses ..
 			return r.logs(ctx, req, send)
 		},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.link.Run(ctx) }()
