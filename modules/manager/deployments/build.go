@@ -39,7 +39,7 @@ type Build struct {
 	StartedAt      *time.Time        `db:"started_at"`
 	FinishedAt     *time.Time        `db:"finished_at"`
 	LeaseOver      bool              `db:"lease_over"` // by the database's clock
-	Age            float64           `db:"age"` // seconds since it was made
+	Age            float64           `db:"age"`        // seconds since it was made
 }
 
 // BuildLease is how long an attempt counts without a word from its agent.

@@ -72,6 +72,8 @@ func (s *Service) Start(ctx context.Context, actor identity.Actor, p projects.Pr
 	})
 }
 
+var errNothingLive = fault.New(fault.Conflict, "nothing_live", "Nothing is live here yet. Deploy something first.")
+
 // begin inserts a deployment of the live release after a change of what is wanted.
 func (s *Service) begin(ctx context.Context, actor identity.Actor, p projects.Project, e projects.Environment, kind Kind, undo Undo, change func(tx pgx.Tx) error) (Deployment, error) {
 	var d Deployment
@@ -81,7 +83,7 @@ func (s *Service) begin(ctx context.Context, actor identity.Actor, p projects.Pr
 			return err
 		}
 		if head.LiveID == nil {
-			return fault.New(fault.Conflict, "nothing_live", "Nothing is live here yet. Deploy something first.")
+			return errNothingLive
 		}
 		live, err := s.release(ctx, tx, actor, e.ID, *head.LiveID)
 		if err != nil {
@@ -194,33 +196,67 @@ func withImages(app spec.Application, base Release) spec.Application {
 	return app
 }
 
+// Settings is a change of what people set for a service.
+type Settings struct {
+	Set   projects.Override // fields that are not nil
+	Reset []string          // fields that go back to what the source says, by their name in the API
+}
+
+func (c Settings) apply(o *projects.Override) {
+	for _, name := range c.Reset {
+		switch name {
+		case "replicas":
+			o.Replicas = nil
+		case "memory":
+			o.Memory = nil
+		case "milli_cpu":
+			o.MilliCPU = nil
+		case "port":
+			o.Port = nil
+		case "health":
+			o.Health = nil
+		case "public":
+			o.Public = nil
+		}
+	}
+	o.Replicas = either(c.Set.Replicas, o.Replicas)
+	o.Memory = either(c.Set.Memory, o.Memory)
+	o.MilliCPU = either(c.Set.MilliCPU, o.MilliCPU)
+	o.Port = either(c.Set.Port, o.Port)
+	o.Health = either(c.Set.Health, o.Health)
+	o.Public = either(c.Set.Public, o.Public)
+}
+
+func either[T any](a, b *T) *T {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// onlyCount reports whether nothing but the number of replicas changes.
+func (c Settings) onlyCount() bool {
+	o := c.Set
+	return slices.Equal(c.Reset, []string{"replicas"}) || o.Replicas != nil && len(c.Reset) == 0 &&
+		o.Memory == nil && o.MilliCPU == nil && o.Port == nil && o.Health == nil && o.Public == nil
+}
+
 // Configure changes what people set for a service. A count alone keeps the release; anything else makes one. The
 // deployment is zero when nothing has been deployed yet.
-func (s *Service) Configure(ctx context.Context, actor identity.Actor, p projects.Project, e projects.Environment, service string, change func(*projects.Override)) (Deployment, error) {
-	var before, after projects.Override
-	set := func(tx pgx.Tx) error {
-		all, err := s.Projects.Overrides(ctx, tx, actor, e.ID)
-		if err != nil {
-			return err
-		}
-		before = all[service]
-		after = before
-		change(&after)
-		if err := after.Check(); err != nil {
-			return err
-		}
-		detail := map[string]string{"service": service}
-		if err := audit.Record(ctx, tx, actor.Event("service.update", "environment", e.ID, p.Slug+"/"+e.Slug, detail)); err != nil {
-			return err
-		}
-		return s.Projects.SetOverride(ctx, tx, actor, e.ID, service, after)
+func (s *Service) Configure(ctx context.Context, actor identity.Actor, p projects.Project, e projects.Environment, service string, c Settings) (Deployment, error) {
+	if err := spec.ServiceName(service); err != nil {
+		return Deployment{}, err
+	}
+	if err := c.Set.Check(); err != nil {
+		return Deployment{}, err
 	}
 	head, err := s.head(ctx, s.DB.Pool, e.ID)
 	if err != nil {
 		return Deployment{}, err
 	}
+	set := func(tx pgx.Tx) (*int, error) { return s.configure(ctx, tx, actor, p, e, service, c) }
 	if head.LiveID == nil {
-		return Deployment{}, s.DB.InTx(ctx, set)
+		return Deployment{}, s.DB.InTx(ctx, func(tx pgx.Tx) error { _, err := set(tx); return err })
 	}
 	live, err := s.release(ctx, s.DB.Pool, actor, e.ID, *head.LiveID)
 	if err != nil {
@@ -230,30 +266,41 @@ func (s *Service) Configure(ctx context.Context, actor identity.Actor, p project
 	if svc == nil {
 		return Deployment{}, noService(service)
 	}
-	probe := projects.Override{}
-	change(&probe)
-	if probe.Replicas != nil && *probe.Replicas > 1 && svc.SingleWriter() {
+	if n := c.Set.Replicas; n != nil && *n > 1 && svc.SingleWriter() {
 		return Deployment{}, fault.Newf(fault.Invalid, "single_writer", "%s writes to a volume, so it runs once: two would corrupt the data.", service).With("service", service)
 	}
-	if onlyCount(probe) {
-		return s.scale(ctx, actor, p, e, service, set, &before)
+	if c.onlyCount() {
+		return s.scale(ctx, actor, p, e, service, set)
 	}
-	return s.rerelease(ctx, actor, p, e, KindSettings, func(tx pgx.Tx, _ Release) error { return set(tx) })
+	return s.rerelease(ctx, actor, p, e, KindSettings, func(tx pgx.Tx, _ Release) error { _, err := set(tx); return err })
 }
 
-func onlyCount(o projects.Override) bool {
-	return o.Replicas != nil && o.Memory == nil && o.MilliCPU == nil && o.Port == nil && o.Health == nil && o.Public == nil
+// configure stores settings in tx and returns the count that was set before.
+func (s *Service) configure(ctx context.Context, tx pgx.Tx, actor identity.Actor, p projects.Project, e projects.Environment, service string, c Settings) (*int, error) {
+	all, err := s.Projects.Overrides(ctx, tx, actor, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	o := all[service]
+	before := o.Replicas
+	c.apply(&o)
+	detail := map[string]string{"service": service}
+	if err := audit.Record(ctx, tx, actor.Event("service.update", "environment", e.ID, p.Slug+"/"+e.Slug, detail)); err != nil {
+		return nil, err
+	}
+	return before, s.Projects.SetOverride(ctx, tx, actor, e.ID, service, o)
 }
 
 // scale changes a count. While another deployment is under way that one carries it out.
-func (s *Service) scale(ctx context.Context, actor identity.Actor, p projects.Project, e projects.Environment, service string, set func(pgx.Tx) error, before *projects.Override) (Deployment, error) {
+func (s *Service) scale(ctx context.Context, actor identity.Actor, p projects.Project, e projects.Environment, service string, set func(pgx.Tx) (*int, error)) (Deployment, error) {
 	var d Deployment
 	err := s.DB.InTx(ctx, func(tx pgx.Tx) error {
 		active, err := s.active(ctx, tx, actor, e.ID)
 		if err != nil {
 			return err
 		}
-		if err := set(tx); err != nil {
+		before, err := set(tx)
+		if err != nil {
 			return err
 		}
 		if active != nil {
@@ -264,7 +311,7 @@ func (s *Service) scale(ctx context.Context, actor identity.Actor, p projects.Pr
 		if err != nil {
 			return err
 		}
-		undo := Undo{Replicas: map[string]*int{service: before.Replicas}}
+		undo := Undo{Replicas: map[string]*int{service: before}}
 		if d, err = s.insert(ctx, tx, actor, p, e, draft{kind: KindScale, state: Releasing, release: head.LiveID, undo: undo}); err != nil {
 			return err
 		}

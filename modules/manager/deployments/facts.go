@@ -114,8 +114,8 @@ func (f facts) warnings() []Warning {
 	if f.server.SilentSince != nil {
 		since := f.server.SilentSince.UTC().Format(time.RFC3339)
 		list = append(list, Warning{
-			Code: "server_silent", Message: "The server " + f.server.Name + " has not been heard of since " + since + ". What runs there goes on running, but what is shown is old.",
-			Parameters: map[string]string{"server": f.server.Name, "since": since},
+			Code: "server_silent", Message: "The server has not been heard of since " + since + ". What runs there goes on running, but what is shown is old.",
+			Parameters: map[string]string{"since": since},
 		})
 	}
 	for _, i := range f.world.Instances {

@@ -113,6 +113,9 @@ func (s *Service) present(ctx context.Context, actor identity.Actor, d Deploymen
 	if v.Timeline, err = pg.All[Moment](ctx, s.DB.Pool, selectTransitions, pg.Args{"deployment": d.ID}); err != nil {
 		return v, fmt.Errorf("read timeline: %w", err)
 	}
+	if err := s.references(ctx, actor, d, &v); err != nil {
+		return v, err
+	}
 	if err := s.describe(ctx, actor, d, &v); err != nil {
 		return v, err
 	}
@@ -135,8 +138,8 @@ func (b Build) view() BuildView {
 	}
 }
 
-// describe fills in source, release and the progress of services.
-func (s *Service) describe(ctx context.Context, actor identity.Actor, d Deployment, v *View) error {
+// references fills in the source and the release of a deployment.
+func (s *Service) references(ctx context.Context, actor identity.Actor, d Deployment, v *View) error {
 	if d.SourceID != nil {
 		src, err := s.source(ctx, s.DB.Pool, actor, *d.SourceID)
 		if err != nil {
@@ -152,6 +155,18 @@ func (s *Service) describe(ctx context.Context, actor identity.Actor, d Deployme
 		return err
 	}
 	v.Release = &ReleaseRef{r.ID, r.Number, r.CreatedAt}
+	return nil
+}
+
+// describe fills in how far the services of a deployment's release have come.
+func (s *Service) describe(ctx context.Context, actor identity.Actor, d Deployment, v *View) error {
+	if d.ReleaseID == nil {
+		return nil
+	}
+	r, err := s.release(ctx, s.DB.Pool, actor, d.EnvironmentID, *d.ReleaseID)
+	if err != nil {
+		return err
+	}
 	w := &World{TasksDone: map[string]bool{}}
 	w.Environment.ID, w.Environment.OrganizationID = d.EnvironmentID, actor.OrganizationID
 	if err := s.readInstances(ctx, s.DB.Pool, actor, w); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -209,11 +208,11 @@ func (s *Service) Acked(ctx context.Context, q pg.Querier, server uuid.UUID, str
 	return 0, nil
 }
 
-// JoinCommand is what an operator runs on a new server.
-func JoinCommand(agentURL *url.URL, token jointoken.Token) string {
-	return fmt.Sprintf("docker run -d --name pandu-agent --restart unless-stopped --network host --pid host --privileged "+
-		"-v /var/run/docker.sock:/var/run/docker.sock -v /var/lib/pandu:/var/lib/pandu "+
-		"-e WORKER_MODE=agent,gateway -e PANDU_AGENT_MANAGERS=%s -e PANDU_AGENT_JOIN_TOKEN=%s pandu", agentURL, token.Encode())
+// joinCommand is what an operator runs on a new server.
+func (s *Service) joinCommand(token jointoken.Token) string {
+	return "docker run -d --name pandu-agent --restart unless-stopped --network host --pid host --privileged " +
+		"-v /var/run/docker.sock:/var/run/docker.sock -v /var/lib/pandu:/var/lib/pandu " +
+		"-e WORKER_MODE=agent,gateway -e PANDU_AGENT_MANAGERS=" + s.AgentURL + " -e PANDU_AGENT_JOIN_TOKEN=" + token.Encode() + " pandu"
 }
 
 type serverRow struct {

@@ -35,7 +35,8 @@ type Deps struct {
 	// Peer is the address where another manager process answers its peers; empty when it has gone.
 	Peer func(ctx context.Context, process uuid.UUID) (string, error)
 
-	Beat time.Duration // of agents; 0: 5 s
+	Beat     time.Duration // of agents; 0: 5 s
+	AgentURL string        // where agents find a manager, for the join command
 }
 
 // Service is the room.
