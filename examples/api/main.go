@@ -83,7 +83,9 @@ func main() {
 	defer stop()
 	port := cmp.Or(os.Getenv("PORT"), "8080")
 	server := &http.Server{Addr: ":" + port, Handler: handler(), ReadHeaderTimeout: 5 * time.Second}
+	drained := make(chan struct{})
 	go func() {
+		defer close(drained)
 		<-ctx.Done()
 		drain, cancel := context.WithTimeout(context.Background(), 8*time.Second)
 		defer cancel()
@@ -96,4 +98,5 @@ func main() {
 		slog.Error("cannot serve", "error", err)
 		os.Exit(1)
 	}
+	<-drained
 }
