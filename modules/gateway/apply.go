@@ -123,11 +123,9 @@ func removeIfThere(path string) error {
 }
 
 func (g *Gateway) loadTable(path string) error {
-	raw, err := agentv1.ReadRawRouteTable(path)
-	if err != nil {
-		return err
-	}
-	next, gone, err := g.compiler.next(g.table.Load(), raw)
+	next, gone, err := g.compiler.next(g.table.Load(), func(each func([]byte) error) (*agentv1.RouteTable, error) {
+		return agentv1.ScanRouteTable(path, each)
+	})
 	if err != nil {
 		return err
 	}

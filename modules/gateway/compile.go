@@ -25,35 +25,49 @@ func newCompiler(r *registry) *compiler {
 	return &compiler{seed: maphash.MakeSeed(), registry: r, served: map[uint64]*set{}}
 }
 
-// next makes the table that raw describes out of the one served now, which must be the last one it made. It takes a
+// source tells the sets of a table one after the other and returns the rest of it.
+type source func(each func(set []byte) error) (*agentv1.RouteTable, error)
+
+// next makes the table that from tells out of the one served now, which must be the last one it made. It takes a
 // reference to the backends of every set it compiles; the caller gives back those of the sets it returns as gone, once
 // nobody can find them any more. On an error everything is as before.
-func (c *compiler) next(now *table, raw *agentv1.RawRouteTable) (next *table, gone []*set, err error) {
-	if err := newer(now, raw); err != nil {
-		return nil, nil, err
-	}
+func (c *compiler) next(now *table, from source) (next *table, gone []*set, err error) {
 	c.pass++
 	changed := map[string]*set{}
-	if err := c.changes(now, raw.Sets, changed); err != nil {
+	head, err := from(func(raw []byte) error { return c.meet(raw, changed) })
+	if err == nil {
+		err = newer(now, head)
+	}
+	if err != nil {
 		c.giveBack(changed)
 		return nil, nil, err
 	}
 	next = now.clone()
-	next.epoch, next.revision = raw.Epoch, raw.Revision
-	for environment, s := range now.sets {
+	next.epoch, next.revision = head.GetEpoch(), head.GetRevision()
+	for _, s := range c.served {
 		if s.kept != c.pass {
-			next.remove(environment)
+			next.remove(s)
 			gone = append(gone, s)
 		}
 	}
-	for environment, s := range changed {
-		if err := next.add(environment, s); err != nil {
+	for _, s := range changed {
+		if err := next.add(s); err != nil {
 			c.giveBack(changed)
 			return nil, nil, err
 		}
 	}
 	c.serve(changed, gone)
 	return next, gone, nil
+}
+
+// meet marks a set that is served already as staying, and compiles any other.
+func (c *compiler) meet(raw []byte, changed map[string]*set) error {
+	fingerprint := maphash.Bytes(c.seed, raw)
+	if s := c.served[fingerprint]; s != nil && s.kept != c.pass {
+		s.kept = c.pass
+		return nil
+	}
+	return c.compileInto(changed, raw, fingerprint)
 }
 
 func (c *compiler) serve(changed map[string]*set, gone []*set) {
@@ -66,8 +80,8 @@ func (c *compiler) serve(changed map[string]*set, gone []*set) {
 }
 
 // newer refuses what would take the table back in history. The same revision is welcome: it may repair the file.
-func newer(now *table, raw *agentv1.RawRouteTable) error {
-	have, comes := now.epoch, raw.Epoch
+func newer(now *table, head *agentv1.RouteTable) error {
+	have, comes := now.epoch, head.GetEpoch()
 	switch {
 	case have == nil || comes.GetNumber() > have.GetNumber():
 		return nil
@@ -75,26 +89,8 @@ func newer(now *table, raw *agentv1.RawRouteTable) error {
 		return refusedf("The route table is of epoch %d; epoch %d is served.", comes.GetNumber(), have.GetNumber())
 	case comes.GetLineage() != have.GetLineage():
 		return refusedf("The route table is of another lineage of epoch %d than the one served.", have.GetNumber())
-	case raw.Revision < now.revision:
-		return refusedf("The route table is of revision %d; revision %d is served.", raw.Revision, now.revision)
-	}
-	return nil
-}
-
-// changes compiles the sets whose bytes are not those served into changed, and marks the old ones that stay.
-func (c *compiler) changes(now *table, raws [][]byte, changed map[string]*set) error {
-	for _, raw := range raws {
-		fingerprint := maphash.Bytes(c.seed, raw)
-		if s := c.served[fingerprint]; s != nil && s.kept != c.pass {
-			s.kept = c.pass
-		} else if err := c.compileInto(changed, raw, fingerprint); err != nil {
-			return err
-		}
-	}
-	for environment := range changed {
-		if s := now.sets[environment]; s != nil && s.kept == c.pass {
-			return invalidf("Environment %q has two route sets.", environment)
-		}
+	case head.GetRevision() < now.revision:
+		return refusedf("The route table is of revision %d; revision %d is served.", head.GetRevision(), now.revision)
 	}
 	return nil
 }
@@ -114,7 +110,7 @@ func (c *compiler) compileInto(sets map[string]*set, raw []byte, fingerprint uin
 	if err != nil {
 		return err
 	}
-	s.fingerprint = fingerprint
+	s.environment, s.fingerprint = message.GetEnvironmentId(), fingerprint
 	sets[message.GetEnvironmentId()] = s
 	return nil
 }

@@ -14,9 +14,9 @@ import (
 type table struct {
 	epoch     *agentv1.Epoch
 	revision  uint64
-	sets      map[string]*set  // by environment id
-	hosts     map[string]*site // exact host
-	wildcards map[string]*site // "example.org" for "*.example.org"
+	sets      *index[*set]     // by environment id
+	hosts     *index[*site]    // exact host
+	wildcards *index[*site]    // "example.org" for "*.example.org"
 	ports     map[uint16]*site // ports of their own, where every host is answered
 	routes    int
 }
@@ -24,6 +24,7 @@ type table struct {
 // set is one environment's RouteSet, compiled. It is kept from table to table as long as its bytes stay the same; of
 // it, requests read only names.
 type set struct {
+	environment string
 	fingerprint uint64
 	kept        uint64 // the compiler's last pass that met it again
 	hosts       []hostSite
@@ -55,16 +56,14 @@ type route struct {
 
 func emptyTable() *table {
 	return &table{
-		sets: map[string]*set{}, hosts: map[string]*site{},
-		wildcards: map[string]*site{}, ports: map[uint16]*site{},
+		sets: newIndex[*set](), hosts: newIndex[*site](), wildcards: newIndex[*site](), ports: map[uint16]*site{},
 	}
 }
 
 // clone copies the indexes, not what they point to.
 func (t *table) clone() *table {
 	c := *t
-	c.sets, c.hosts = maps.Clone(t.sets), maps.Clone(t.hosts)
-	c.wildcards, c.ports = maps.Clone(t.wildcards), maps.Clone(t.ports)
+	c.sets, c.hosts, c.wildcards, c.ports = t.sets.clone(), t.hosts.clone(), t.wildcards.clone(), maps.Clone(t.ports)
 	return &c
 }
 
@@ -73,13 +72,14 @@ func (t *table) site(host string, port uint16) *site {
 	if port != 0 {
 		return t.ports[port]
 	}
-	if s := t.hosts[host]; s != nil {
+	s, ok := t.hosts.get(host)
+	if ok {
 		return s
 	}
 	if _, parent, ok := strings.Cut(host, "."); ok {
-		return t.wildcards[parent]
+		s, _ = t.wildcards.get(parent)
 	}
-	return nil
+	return s
 }
 
 // route is the one with the longest path that path lies under; nil when there is none.
@@ -102,9 +102,13 @@ func under(path, prefix string) bool {
 
 // add puts s into the indexes. It changes nothing and says why when a host or port already belongs to another set:
 // two environments never share one, whoever came second would take over the other's visitors.
-func (t *table) add(environment string, s *set) error {
+func (t *table) add(s *set) error {
+	if _, twice := t.sets.get(s.environment); twice {
+		return invalidf("Environment %q has two route sets.", s.environment)
+	}
 	for _, h := range s.hosts {
-		if _, taken := t.index(h.host); taken {
+		index, key := t.indexOf(h.host)
+		if _, taken := index.get(key); taken {
 			return invalidf("Host %q belongs to more than one environment.", h.host)
 		}
 	}
@@ -115,36 +119,29 @@ func (t *table) add(environment string, s *set) error {
 	}
 	for _, h := range s.hosts {
 		index, key := t.indexOf(h.host)
-		index[key] = h.site
+		index.set(key, h.site)
 	}
 	for _, p := range s.ports {
 		t.ports[p.port] = p.site
 	}
-	t.sets[environment] = s
+	t.sets.set(s.environment, s)
 	t.routes += s.routes
 	return nil
 }
 
-func (t *table) remove(environment string) {
-	s := t.sets[environment]
+func (t *table) remove(s *set) {
 	for _, h := range s.hosts {
 		index, key := t.indexOf(h.host)
-		delete(index, key)
+		index.delete(key)
 	}
 	for _, p := range s.ports {
 		delete(t.ports, p.port)
 	}
-	delete(t.sets, environment)
+	t.sets.delete(s.environment)
 	t.routes -= s.routes
 }
 
-func (t *table) index(host string) (*site, bool) {
-	index, key := t.indexOf(host)
-	s, ok := index[key]
-	return s, ok
-}
-
-func (t *table) indexOf(host string) (map[string]*site, string) {
+func (t *table) indexOf(host string) (*index[*site], string) {
 	if parent, ok := strings.CutPrefix(host, "*."); ok {
 		return t.wildcards, parent
 	}
@@ -153,7 +150,7 @@ func (t *table) indexOf(host string) (map[string]*site, string) {
 
 // names are the services of an environment; nil when it has none or is not known here.
 func (t *table) names(environment string) map[string][]*backend {
-	if s := t.sets[environment]; s != nil {
+	if s, ok := t.sets.get(environment); ok {
 		return s.names
 	}
 	return nil

@@ -69,17 +69,33 @@ func FuzzNormaliseHost(f *testing.F) {
 	})
 }
 
-func rawTable(t testing.TB, revision uint64, sets ...*agentv1.RouteSet) *agentv1.RawRouteTable {
+func rawTable(t testing.TB, revision uint64, sets ...*agentv1.RouteSet) source {
 	t.Helper()
-	raw := &agentv1.RawRouteTable{Epoch: &agentv1.Epoch{Number: 1}, Revision: revision}
+	var raws [][]byte
 	for _, s := range sets {
 		b, err := proto.Marshal(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw.Sets = append(raw.Sets, b)
+		raws = append(raws, b)
 	}
-	return raw
+	return encoded(revision, raws...)
+}
+
+func encoded(revision uint64, raws ...[]byte) source {
+	return func(each func([]byte) error) (*agentv1.RouteTable, error) {
+		for _, b := range raws {
+			if err := each(b); err != nil {
+				return nil, err
+			}
+		}
+		return &agentv1.RouteTable{Epoch: &agentv1.Epoch{Number: 1}, Revision: revision}, nil
+	}
+}
+
+func (t *table) set(environment string) *set {
+	s, _ := t.sets.get(environment)
+	return s
 }
 
 func routeSet(environment string, hosts ...string) *agentv1.RouteSet {
@@ -119,7 +135,7 @@ func TestUnchangedSetsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second.sets["a"] != first.sets["a"] || second.sets["b"] == first.sets["b"] || second.sets["c"] != nil || len(gone) != 2 {
+	if second.set("a") != first.set("a") || second.set("b") == first.set("b") || second.set("c") != nil || len(gone) != 2 {
 		t.Errorf("got %v, gone %v", second.sets, gone)
 	}
 	if second.routes != 2 || second.site("y.test", 0) != nil || second.site("z.test", 0) != nil || second.site("new.test", 0) == nil {
@@ -177,15 +193,14 @@ func FuzzTable(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		c := newCompiler(newRegistry(0))
-		raw := &agentv1.RawRouteTable{Epoch: &agentv1.Epoch{Number: 1}, Revision: 1, Sets: [][]byte{one, two}}
-		table, _, err := c.next(emptyTable(), raw)
+		table, _, err := c.next(emptyTable(), encoded(1, one, two))
 		if err != nil {
 			if fault.KindOf(err) != fault.Invalid {
 				t.Fatalf("got %v", err)
 			}
 		} else {
-			checkFound(t, table, raw.Sets)
-			_, gone, err := c.next(table, &agentv1.RawRouteTable{Epoch: raw.Epoch, Revision: 2})
+			checkFound(t, table, [][]byte{one, two})
+			_, gone, err := c.next(table, encoded(2))
 			if err != nil {
 				t.Fatal(err)
 			}

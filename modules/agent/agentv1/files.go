@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"pandu/modules/kit/fault"
@@ -38,58 +37,6 @@ func ReadRouteTable(dir string) (*RouteTable, error) {
 	table := &RouteTable{}
 	return table, read(filepath.Join(dir, RouteTableFile), table)
 }
-
-// RawRouteTable is a route table whose sets are still encoded, each a RouteSet, for a reader that decodes only those
-// that changed.
-type RawRouteTable struct {
-	Epoch    *Epoch
-	Revision uint64
-	Sets     [][]byte
-}
-
-// ReadRawRouteTable is ReadRouteTable of the file at path.
-func ReadRawRouteTable(path string) (*RawRouteTable, error) {
-	file, err := readSealed(path)
-	if err != nil {
-		return nil, err
-	}
-	table, err := decodeRaw(file)
-	if err != nil {
-		return nil, fmt.Errorf("decode %s: %w", filepath.Base(path), errors.Join(ErrCorrupt, err))
-	}
-	return table, nil
-}
-
-// decodeRaw cuts the sets out and decodes the rest, which is small, as the message it is.
-func decodeRaw(file []byte) (*RawRouteTable, error) {
-	raw := &RawRouteTable{}
-	var rest []byte
-	for len(file) > 0 {
-		number, kind, tag := protowire.ConsumeTag(file)
-		if tag < 0 {
-			return nil, protowire.ParseError(tag)
-		}
-		value := protowire.ConsumeFieldValue(number, kind, file[tag:])
-		if value < 0 {
-			return nil, protowire.ParseError(value)
-		}
-		if set, n := protowire.ConsumeBytes(file[tag:]); number == setsField && kind == protowire.BytesType && n == value {
-			raw.Sets = append(raw.Sets, set)
-		} else {
-			rest = append(rest, file[:tag+value]...)
-		}
-		file = file[tag+value:]
-	}
-	table := &RouteTable{}
-	if err := proto.Unmarshal(rest, table); err != nil {
-		return nil, err
-	}
-	raw.Epoch, raw.Revision = table.GetEpoch(), table.GetRevision()
-	return raw, nil
-}
-
-// setsField is the number of RouteTable.sets.
-const setsField = 3
 
 // WriteAddressBook is WriteRouteTable for dir/addresses.pb.
 func WriteAddressBook(dir string, book *AddressBook) error {

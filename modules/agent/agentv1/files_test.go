@@ -88,6 +88,55 @@ func mustBeCorrupt(t *testing.T, dir string, file []byte) {
 	if _, err := ReadRouteTable(dir); !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("%x: got %v, want corrupt", file, err)
 	}
+	ignore := func([]byte) error { return nil }
+	if _, err := ScanRouteTable(filepath.Join(dir, RouteTableFile), ignore); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("scan of %x: got %v, want corrupt", file, err)
+	}
+}
+
+func TestScanFindsWhatReadFinds(t *testing.T) {
+	dir, table := t.TempDir(), sampleTable()
+	table.Sets = append(table.Sets, &RouteSet{EnvironmentId: "second"}, &RouteSet{})
+	unknown := protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1)
+	unknown = protowire.AppendBytes(protowire.AppendTag(unknown, 98, protowire.BytesType), []byte("text"))
+	unknown = protowire.AppendFixed32(protowire.AppendTag(unknown, 97, protowire.Fixed32Type), 1)
+	unknown = protowire.AppendFixed64(protowire.AppendTag(unknown, 96, protowire.Fixed64Type), 1)
+	table.ProtoReflect().SetUnknown(unknown)
+	if err := WriteRouteTable(dir, table); err != nil {
+		t.Fatal(err)
+	}
+	var sets []*RouteSet
+	got, err := ScanRouteTable(filepath.Join(dir, RouteTableFile), func(b []byte) error {
+		set := &RouteSet{}
+		sets = append(sets, set)
+		return proto.Unmarshal(b, set)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Sets = sets; !proto.Equal(got, table) {
+		t.Fatalf("got %v, want %v", got, table)
+	}
+	stop := errors.New("stop")
+	if _, err := ScanRouteTable(filepath.Join(dir, RouteTableFile), func([]byte) error { return stop }); !errors.Is(err, stop) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func FuzzScan(f *testing.F) {
+	f.Add([]byte{8, 1, 18, 1, 65, 26, 2, 10, 0})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		path := filepath.Join(t.TempDir(), RouteTableFile)
+		if err := os.WriteFile(path, seal(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		whole, readErr := ReadRouteTable(filepath.Dir(path))
+		n := 0
+		head, err := ScanRouteTable(path, func([]byte) error { n++; return nil })
+		if readErr == nil && (err != nil || n != len(whole.GetSets()) || head.GetRevision() != whole.GetRevision()) {
+			t.Fatalf("read %v, scan %v with %d sets, %v", whole, head, n, err)
+		}
+	})
 }
 
 func TestReadSaysWhenThereIsNoFile(t *testing.T) {
