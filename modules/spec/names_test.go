@@ -97,6 +97,8 @@ func TestChoosePublic(t *testing.T) {
 		question bool
 	}{
 		{[]s{{Name: "a", Ports: []int{80}}, {Name: "b", Public: true}}, "b", false},
+		{[]s{{Name: "a", Public: true}, {Name: "b", Public: true}, {Name: "web", Ports: []int{80}}}, "a", false},
+		{[]s{{Name: "a", Public: true}, {Name: "web", Public: true}}, "web", false},
 		{[]s{{Name: "a", Ports: []int{80}}, {Name: "web"}}, "a", false},
 		{[]s{{Name: "a", Ports: []int{80}}, {Name: "web", Ports: []int{80}}}, "web", false},
 		{[]s{{Name: "a", Ports: []int{80}}, {Name: "b", Ports: []int{80}}}, "", true},

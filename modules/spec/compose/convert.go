@@ -49,7 +49,6 @@ func (w *walker) convert(clean map[string]any) spec.Application {
 	}
 	w.tasks(app.Services)
 	w.judgeShared(app.Services)
-	w.judgePublic(app.Services)
 	for name := range project.Volumes {
 		app.Volumes = append(app.Volumes, name)
 	}

@@ -300,7 +300,6 @@ func vectors() []vector {
 		{"service name", "services:\n  Web:\n    image: x\n", "service_name", 2},
 		{"service name with a path", "services:\n  ../web:\n    image: x\n", "service_name", 2},
 		{"service name too long", "services:\n  " + strings.Repeat("a", 41) + ":\n    image: x\n", "service_name", 2},
-		{"two public", "services:\n  a:\n    image: x\n    x-pandu: {public: true}\n  b:\n    image: x\n    x-pandu: {public: true}\n", "public", 7},
 		{"x-pandu key", in("x-pandu: {pubic: true}"), "unknown_key", 4},
 		{"x-pandu at the top", top("x-pandu: {public: web}"), "unsupported", 4},
 		{"x-pandu text", in("x-pandu:", "  public: 'yes'"), "invalid_value", 5},

@@ -91,17 +91,3 @@ func (w *walker) judgeShared(services []spec.Service) {
 		}
 	}
 }
-
-func (w *walker) judgePublic(services []spec.Service) {
-	first := ""
-	for _, s := range services {
-		if !s.Public {
-			continue
-		}
-		if first != "" {
-			key := "services." + s.Name + ".x-pandu"
-			w.problem(w.lineOf(key+".public"), key, "public", "Both %s and %s are public. One service gets the project's hostname; others are published in the project.", first, s.Name)
-		}
-		first = s.Name
-	}
-}
