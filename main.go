@@ -6,12 +6,13 @@ import (
 	"runtime/debug"
 
 	"pandu/app"
+	"pandu/ui"
 )
 
 // version is set by the build: -ldflags "-X main.version=v1.2.3".
 var version string
 
-func main() { os.Exit(app.Execute(app.Command(built(), nil))) }
+func main() { os.Exit(app.Execute(app.Command(built(), ui.Handler()))) }
 
 // built is the version of this binary: what the build said, else what the toolchain knows.
 func built() string {

@@ -212,6 +212,35 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A browser that watches would hold up every stop until its time is over.
+func TestLiveViewsEndWithTheDrain(t *testing.T) {
+	watching := make(chan struct{})
+	p := launch(t, settings(t, "WORKER_MODE=!", "DATABASE_URL="+pgtest.DSN(t), "PANDU_DRAIN_TIMEOUT=10m"), func(p *Process) {
+		p.panel = NewPanel(p.cfg, p.log)
+		p.panel.GET("/watch", func(c echo.Context) error {
+			c.Response().Flush()
+			close(watching)
+			<-c.Request().Context().Done()
+			return nil
+		})
+	})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.panelServer.Addr().String()+"/watch", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	<-watching
+	p.stop(t)
+	if _, err := io.ReadAll(res.Body); err != nil {
+		t.Errorf("the view was cut off instead of ended: %v", err)
+	}
+}
+
 func TestReadyFollowsTheDatabase(t *testing.T) {
 	server := pgtest.NewServer(t)
 	p := launch(t, settings(t, "WORKER_MODE=!", "DATABASE_URL="+server.Database(t)), nil)
@@ -246,7 +275,10 @@ type sealWorker struct {
 	runs atomic.Int32
 }
 
-func (w *sealWorker) Work(context.Context, *river.Job[jobs.SealEvents]) error { w.runs.Add(1); return nil }
+func (w *sealWorker) Work(context.Context, *river.Job[jobs.SealEvents]) error {
+	w.runs.Add(1)
+	return nil
+}
 
 // Two processes: what one inserts the other works, and nobody works a queue it does not serve.
 func TestOrdersAreWorkedByWhoeverServesTheirQueue(t *testing.T) {
@@ -298,4 +330,3 @@ func eventually(t *testing.T, ok func() bool) {
 		}
 	}
 }
-

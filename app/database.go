@@ -91,7 +91,10 @@ func usable(ctx context.Context, dsn, role string) (string, error) {
 		return "", fmt.Errorf("connect to database: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	const ask = `select has_schema_privilege(oid, 'app', 'usage') and pg_has_role(current_user, oid, 'member') from pg_roles where rolname = $1`
+	const ask = `
+select has_schema_privilege(oid, 'app', 'usage')
+	and pg_has_role(current_user, oid, case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end)
+from pg_roles where rolname = $1`
 	var ok bool
 	if err := conn.QueryRow(ctx, ask, role).Scan(&ok); err != nil && !pg.None(err) {
 		return "", fmt.Errorf("ask for role %s: %w", role, err)

@@ -12,8 +12,6 @@ import (
 	"pandu/config"
 )
 
-type logger = *slog.Logger
-
 // NewLog is the log of the process: text in colours for people, JSON for machines.
 func NewLog(w io.Writer, c config.Log) *slog.Logger {
 	var level slog.Level

@@ -1,16 +1,13 @@
 package app
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -103,59 +100,4 @@ func (p *Process) describe() any {
 		names = append(names, s.Name())
 	}
 	return map[string]any{"version": p.version, "mode": p.mode.String(), "services": names, "goroutines": runtime.NumGoroutine()}
-}
-
-// server is an HTTP server as a Service. It has no write timeout, because events, logs and uploads take as long as they
-// take; what is slow to ask, or silent between requests, is cut off.
-type server struct {
-	name    string
-	address string
-	http    *http.Server
-	ended   chan error
-	mu      sync.Mutex
-	bound   net.Addr
-}
-
-func newServer(name, address string, h http.Handler, log logger) *server {
-	return &server{name: name, address: address, ended: make(chan error, 1), http: &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: standard(log),
-	}}
-}
-
-// Name is the name.
-func (s *server) Name() string { return s.name }
-
-// Start listens and serves.
-func (s *server) Start(ctx context.Context) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.address)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.bound = l.Addr()
-	s.mu.Unlock()
-	go func() {
-		if err := s.http.Serve(l); err != http.ErrServerClosed { //nolint:errorlint // Serve returns it bare
-			s.ended <- err
-		}
-	}()
-	return nil
-}
-
-// Stop closes the listener and waits for the requests in progress; what is still there when ctx ends is cut off.
-func (s *server) Stop(ctx context.Context) error {
-	if err := s.http.Shutdown(ctx); err != nil {
-		return s.http.Close()
-	}
-	return nil
-}
-
-// Ended sends when the server fails on its own.
-func (s *server) Ended() <-chan error { return s.ended }
-
-// Addr is where the server listens, nil before it has started.
-func (s *server) Addr() net.Addr {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.bound
 }

@@ -142,7 +142,8 @@ func (s *Server) up(ctx context.Context) error {
 	}
 	s.setPID(p.PID)
 	if err := s.answers(ctx, p.Done()); err != nil {
-		return s.advise(err)
+		// Told to stop while it starts: it must not stay behind. One that has ended already is not there to stop.
+		return errors.Join(s.advise(err), s.halt(ctx))
 	}
 	return nil
 }
