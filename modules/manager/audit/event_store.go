@@ -37,11 +37,11 @@ const maxPage = 201
 
 // Filter chooses events of one organization, newest first. Zero fields choose everything.
 type Filter struct {
-	ObjectID     uuid.UUID
-	Action       string    // exact, or a noun with a trailing dot for all its verbs ("project.")
-	BeforeTime   time.Time // keyset: events before this moment …
-	BeforeID     uuid.UUID // … or at it with a smaller id
-	Limit        int       // at most 201; 0: 50
+	ObjectID   uuid.UUID
+	Action     string    // exact, or a noun with a trailing dot for all its verbs ("project.")
+	BeforeTime time.Time // keyset: events before this moment …
+	BeforeID   uuid.UUID // … or at it with a smaller id
+	Limit      int       // at most 201; 0: 50
 }
 
 const listEvents = `

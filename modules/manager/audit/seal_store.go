@@ -124,6 +124,11 @@ const selectChain = `
 
 const readHead = `select sequence, hash from audit.chains where organization_id = @organization`
 
+// Head and events are read in one statement, so that sealing in between is not taken for tampering.
+const eventsBeyondHead = `
+	select exists (select from audit.events e where organization_id = @organization and sequence >
+		coalesce((select sequence from audit.chains where organization_id = @organization), 0))`
+
 type chained struct {
 	head
 	sealed
@@ -154,6 +159,13 @@ func (s *Service) Verify(ctx context.Context, organization uuid.UUID) (Report, e
 				break // sealed since we read the head
 			}
 		}
+	}
+	beyond, err := pg.Value[bool](ctx, s.db.Pool, eventsBeyondHead, pg.Args{"organization": organization})
+	if err != nil {
+		return Report{}, fmt.Errorf("look beyond head of chain: %w", err)
+	}
+	if beyond {
+		return Report{at.Sequence, at.Sequence + 1, "added"}, nil
 	}
 	return Report{Sealed: at.Sequence}, nil
 }

@@ -58,7 +58,12 @@ const publicURL = "http://panel.test:8080"
 // newHouse makes an installation in a fresh database; change alters the settings.
 func newHouse(t *testing.T, change ...func(*identity.Deps)) *house {
 	t.Helper()
-	h := &house{t: t, db: pgtest.New(t), clock: &clock{now: time.Now()}, key: secret.NewKey(), log: &bytes.Buffer{}}
+	return houseOn(t, pgtest.New(t), change...)
+}
+
+func houseOn(t *testing.T, db *pg.DB, change ...func(*identity.Deps)) *house {
+	t.Helper()
+	h := &house{t: t, db: db, clock: &clock{now: time.Now()}, key: secret.NewKey(), log: &bytes.Buffer{}}
 	h.audit = audit.New(h.db)
 	h.service = h.another(change...)
 	h.echo = echo.New()

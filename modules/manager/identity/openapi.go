@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -157,12 +158,9 @@ func hasParameters(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return false
 	}
-	for i := range t.NumField() {
-		if t.Field(i).Tag.Get("query") != "" || t.Field(i).Tag.Get("header") != "" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool {
+		return f.Tag.Get("query") != "" || f.Tag.Get("header") != ""
+	})
 }
 
 // fields are the query and header parameters of a raw door's request type.
@@ -172,8 +170,7 @@ func (d *Doors) fields(request any) []*huma.Param {
 		return nil
 	}
 	var all []*huma.Param
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range reflect.VisibleFields(t) {
 		for _, in := range []string{"query", "header"} {
 			if name := f.Tag.Get(in); name != "" {
 				schema := huma.SchemaFromField(d.api.OpenAPI().Components.Schemas, f, f.Name)

@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/labstack/echo/v4"
 
 	"pandu/modules/kit/fault"
@@ -83,13 +86,19 @@ func faultOf(ctx context.Context, err error) *fault.Error {
 	switch {
 	case errors.As(err, &h):
 		return ofStatus(h.Code)
-	case pg.Away(err):
+	case pg.Away(err) || brokenConnection(err):
 		return fault.New(fault.Unavailable, "database_away", "The database cannot be reached right now. Try again in a moment.").
 			After(2 * time.Second).Because(err)
 	case errors.Is(err, context.DeadlineExceeded) && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fault.New(fault.Timeout, "timeout", "This took too long and was given up. Try again in a moment.").Because(err)
 	}
 	return f
+}
+
+// brokenConnection: the database went away under a connection of the pool. Nothing else here talks over a network.
+func brokenConnection(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) || pgconn.SafeToRetry(err)
 }
 
 // Problem answers with err, unless an answer has begun already.

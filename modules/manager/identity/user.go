@@ -47,9 +47,12 @@ var errEmail = fault.New(fault.Invalid, "email_invalid", "This is not an e-mail 
 
 // cleanEmail lowers an address and refuses what is none. Only the plain form is accepted, without a display name.
 func cleanEmail(s string) (string, error) {
+	if !utf8.ValidString(s) {
+		return "", errEmail
+	}
 	s = strings.ToLower(strings.TrimSpace(s))
 	a, err := mail.ParseAddress(s)
-	if err != nil || a.Address != s || a.Name != "" || len(s) > 254 || strings.ContainsAny(s, "\"\\ \x00") || !utf8.ValidString(s) {
+	if err != nil || a.Address != s || a.Name != "" || len(s) > 254 || strings.ContainsAny(s, "\"\\ \x00") {
 		return "", errEmail
 	}
 	return s, nil
