@@ -155,6 +155,7 @@ func (c *Control) Run(ctx context.Context) error {
 		}
 		c.note(status, err)
 		if err == nil {
+			c.acknowledge(status)
 			again.Reset()
 			pause = c.deps.Check
 		} else {
@@ -180,7 +181,7 @@ func (c *Control) round(ctx context.Context) (*agentv1.GatewayStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	c.mu.Lock()
-	unsaid, ours := c.unsaid, c.ours
+	unsaid := c.unsaid
 	c.mu.Unlock()
 	status, err := c.call(ctx, unsaid)
 	if away(err) {
@@ -197,9 +198,6 @@ func (c *Control) round(ctx context.Context) (*agentv1.GatewayStatus, error) {
 		c.mu.Lock()
 		c.unsaid = false
 		c.mu.Unlock()
-	}
-	if serves(status, ours) {
-		c.deps.Served(ours.GetEpoch(), ours.GetRevision())
 	}
 	return status, nil
 }
@@ -225,9 +223,14 @@ func away(err error) bool {
 	return err != nil && (errors.As(err, &op) || connect.CodeOf(err) == connect.CodeUnavailable)
 }
 
-// serves: only exactly what we wrote counts. A gateway that is ahead of us was told by somebody else.
-func serves(status *agentv1.GatewayStatus, ours *agentv1.RouteTable) bool {
-	return ours != nil && proto.Equal(status.GetEpoch(), ours.GetEpoch()) && status.GetRevision() == ours.GetRevision()
+// acknowledge says what is served. Only exactly what we wrote counts: a gateway that is ahead was told by somebody else.
+func (c *Control) acknowledge(status *agentv1.GatewayStatus) {
+	c.mu.Lock()
+	ours := c.ours
+	c.mu.Unlock()
+	if ours != nil && proto.Equal(status.GetEpoch(), ours.GetEpoch()) && status.GetRevision() == ours.GetRevision() {
+		c.deps.Served(ours.GetEpoch(), ours.GetRevision())
+	}
 }
 
 // write brings what is new to disk. Changes that came while the last ones were written are written once.
