@@ -205,7 +205,7 @@ func (c *Converger) listen(ctx context.Context) {
 	pause := 100 * time.Millisecond
 	for ctx.Err() == nil {
 		start := c.deps.Now()
-		_ = c.deps.Docker.Events(ctx, labelServer+"="+c.deps.ServerID, func() { signal(c.wake) }, c.event)
+		_ = c.deps.Docker.Events(ctx, labelServer+"="+c.deps.ServerID, c.missedEvents, c.event)
 		signal(c.wake)
 		if c.deps.Now().Sub(start) > time.Minute {
 			pause = 100 * time.Millisecond
@@ -216,6 +216,16 @@ func (c *Converger) listen(ctx context.Context) {
 			pause = min(2*pause, 3*time.Second)
 		}
 	}
+}
+
+// missedEvents makes everybody look again: something may have happened while no stream was open.
+func (c *Converger) missedEvents() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.monitors {
+		signal(m.poke)
+	}
+	signal(c.wake)
 }
 
 // event wakes who cares. Our own probes cause exec events, which nobody does.

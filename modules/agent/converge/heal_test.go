@@ -191,6 +191,7 @@ func TestReattachToTrouble(t *testing.T) {
 
 // A task runs once: not again after success, whoever restarts or removes what.
 func TestTasks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment, volume, image := w.environment(), newID(), w.image()
 	w.put("volume/"+volume, &agentv1.Volume{Id: volume, EnvironmentId: environment, OrganizationId: newID(), Name: "data"})
@@ -243,6 +244,7 @@ func TestTasks(t *testing.T) {
 
 // A failed instance stays failed across a restart of the agent, and is not started again.
 func TestFailureIsRemembered(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment := w.environment()
 	c := container(w.image(), "NEVER_LISTEN=1")

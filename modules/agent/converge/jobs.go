@@ -323,7 +323,9 @@ func (c *Converger) drain(ctx context.Context, id string, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for idle := 0; idle < 2 && ctx.Err() == nil; {
-		n, err := c.deps.InFlight(ctx, id)
+		asking, cancel := context.WithTimeout(ctx, 2*time.Second)
+		n, err := c.deps.InFlight(asking, id)
+		cancel()
 		if idle++; err != nil || n > 0 {
 			idle = 0
 		}

@@ -18,6 +18,7 @@ import (
 
 // A removed instance gets no new visitors at once, finishes its requests, and is stopped after.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment := w.environment()
 	id := w.instance(environment, "web", container(w.image()), func(i *agentv1.Instance) { i.Drain = durationpb.New(30 * time.Second) })
@@ -38,6 +39,7 @@ func TestDrain(t *testing.T) {
 
 // Draining ends when its time is over, also when the gateway does not answer.
 func TestDrainIsBounded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(d *converge.Deps) {
 		d.InFlight = func(context.Context, string) (uint32, error) { return 0, errors.New("gateway is away") }
 	})
@@ -55,6 +57,7 @@ func TestDrainIsBounded(t *testing.T) {
 
 // A program that ignores its signal is killed after its grace, which the tombstone no longer tells.
 func TestStopGrace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment := w.environment()
 	c := container(w.image(), "IGNORE_TERM=1")
@@ -93,9 +96,7 @@ func TestTombstoneDuringPull(t *testing.T) {
 
 // The image, the variables: what cannot be had is tried again, then told, and tried on.
 func TestMissingThings(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits through five attempts")
-	}
+	t.Parallel()
 	w := newWorld(t)
 	environment, image, absent := w.environment(), w.image(), spec.Image{Repository: "acme/none", Digest: "sha256:" + "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"}
 	noImage := w.instance(environment, "image", container(absent))
@@ -123,6 +124,7 @@ func TestMissingThings(t *testing.T) {
 
 // What the policy refuses never reaches Docker, and other instances go on.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment, image := w.environment(), w.image()
 	unlimited := container(image)

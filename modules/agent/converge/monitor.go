@@ -21,6 +21,7 @@ const (
 	defaultRetries  = 3
 	settle          = 1500 * time.Millisecond // a program without a check is ready when it has run this long
 	firstPause      = 50 * time.Millisecond
+	relook          = time.Minute // without any event, a container that is well is inspected this often
 	longestPause    = time.Second
 )
 
@@ -39,8 +40,9 @@ type monitor struct {
 	runSince time.Time // when this run was first seen
 	failures int       // in a row
 	pause    time.Duration
-	last     error // of the last probe
-	crowded  int   // looks in a row that found several ports
+	crowded  int // looks in a row that found several ports
+	details  docker.Details
+	looked   time.Time // when details were read
 }
 
 // watchAll starts and ends monitors so that exactly the containers in the plan are probed.
@@ -103,22 +105,39 @@ func (c *Converger) unwatch(id string) {
 // loop probes until the container is gone or given up.
 func (m *monitor) loop(ctx context.Context) {
 	m.pause = firstPause
+	poked := true
 	for ctx.Err() == nil {
-		wait, on := m.step(ctx)
+		wait, on := m.step(ctx, poked)
 		if !on {
 			return
 		}
+		poked = false
 		select {
 		case <-ctx.Done():
 		case <-m.poke:
+			poked = true
 		case <-time.After(wait):
 		}
 	}
 }
 
-// step looks once and says how long to wait before the next look; on is false when there is nothing more to look at.
-func (m *monitor) step(ctx context.Context) (wait time.Duration, on bool) {
+// look inspects the container. One that is well and that no event was about is not inspected for every probe: probing
+// is then all the work there is.
+func (m *monitor) look(ctx context.Context, poked bool) (docker.Details, error) {
+	if !poked && m.failures == 0 && m.was().Ready && m.c.deps.Now().Sub(m.looked) < relook {
+		return m.details, nil
+	}
 	d, err := m.c.deps.Docker.Inspect(ctx, m.container)
+	if err == nil {
+		m.details, m.looked = d, m.c.deps.Now()
+		m.compare(d)
+	}
+	return d, err
+}
+
+// step looks once and says how long to wait before the next look; on is false when there is nothing more to look at.
+func (m *monitor) step(ctx context.Context, poked bool) (wait time.Duration, on bool) {
+	d, err := m.look(ctx, poked)
 	switch {
 	case isMissing(err):
 		m.down("Its container was removed.")
@@ -129,7 +148,6 @@ func (m *monitor) step(ctx context.Context) (wait time.Duration, on bool) {
 		}
 		return longestPause, true
 	}
-	m.compare(d)
 	switch d.State {
 	case docker.Running, docker.Paused:
 		return m.probe(ctx, d)
@@ -214,7 +232,6 @@ func (m *monitor) probe(ctx context.Context, d docker.Details) (time.Duration, b
 	if ctx.Err() != nil {
 		return 0, false
 	}
-	m.last = err
 	if err == nil {
 		m.well(port)
 		return m.interval(), true

@@ -124,7 +124,7 @@ func (c *Converger) look(ctx context.Context, l docker.Container, networks map[s
 		delete(c.byHand, l.ID)
 	}
 	c.mu.Unlock()
-	if l.State != docker.Exited {
+	if l.State != docker.Exited || c.ledger.record(s.instance).Outcome {
 		return s, nil
 	}
 	d, err := c.deps.Docker.Inspect(ctx, l.ID)

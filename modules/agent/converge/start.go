@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"pandu/modules/agent/agentv1"
 	"pandu/modules/agent/internal/docker"
@@ -176,6 +177,8 @@ func (c *Converger) variables(ctx context.Context, i *instance) (map[string]stri
 	if i.body.GetVariablesVersion() == 0 {
 		return nil, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	v, err := c.deps.Secrets(ctx, i.id)
 	if err != nil {
 		return nil, &withReason{"secrets", "Its variables cannot be fetched from the manager.", err}

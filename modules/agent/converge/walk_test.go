@@ -16,6 +16,7 @@ import (
 // An instance is pulled, made by the policy, started, found ready at its own address, and taken away by its tombstone
 // together with network and volume.
 func TestWalk(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment, volume := w.environment(), newID()
 	w.put("volume/"+volume, &agentv1.Volume{Id: volume, EnvironmentId: environment, OrganizationId: newID(), Name: "data"})
@@ -120,6 +121,7 @@ func (w *world) ours() []string {
 
 // The port is found where the program listens, and what is wrong is said in words that help.
 func TestPorts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment, plain, exposed := w.environment(), w.image(), w.image("EXPOSE 80")
 	gate := func(c spec.Container) spec.Container {
@@ -171,6 +173,7 @@ func TestPorts(t *testing.T) {
 
 // Every kind of check, as gate and afterwards.
 func TestChecks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment, image := w.environment(), w.image()
 	check := func(h spec.Health, env ...string) spec.Container {
@@ -225,6 +228,7 @@ func TestChecks(t *testing.T) {
 
 // The image's own HEALTHCHECK is the gate when the specification has none, and Docker does not run it beside us.
 func TestImageCheck(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment := w.environment()
 	image := w.image(`HEALTHCHECK --interval=1s --retries=1 CMD ["/program", "check", "http://127.0.0.1:8080/"]`, "EXPOSE 8080")
@@ -240,6 +244,7 @@ func TestImageCheck(t *testing.T) {
 
 // A program that ends while it should not is told with its status and its last words.
 func TestExits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	environment, image := w.environment(), w.image()
 	restart := func(c spec.Container, r spec.Restart) spec.Container {

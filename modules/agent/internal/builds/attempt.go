@@ -66,6 +66,9 @@ func (s *Service) start(ctx context.Context, assigned *agentv1.BuildAttempt) {
 		defer stop(nil)
 		over := a.run(ctx)
 		s.end(id, over)
+		if a.spec.Kind == spec.Dockerfile {
+			s.pruneCache(s.life)
+		}
 	}()
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -81,7 +82,7 @@ func TestLostLeaseStopsTheBuild(t *testing.T) {
 func TestConcurrencyIsALimit(t *testing.T) {
 	b := newBench(t, func(d *Deps) { d.Concurrency = 1 })
 	files := map[string]string{"step": string(stepProgram(t)), "Dockerfile": dockerfile("FROM scratch", "COPY step /step", `RUN ["/step", "hang"]`)}
-	first, second := b.attempt(spec.Build{Kind: spec.Dockerfile}, files), b.attempt(spec.Build{Kind: spec.Dockerfile}, map[string]string{"Dockerfile": "FROM scratch\nCOPY x /x\n", "x": "x"})
+	first, second := b.attempt(spec.Build{Kind: spec.Dockerfile, Memory: 256 << 20, MilliCPU: 500}, files), b.attempt(spec.Build{Kind: spec.Dockerfile}, map[string]string{"Dockerfile": "FROM scratch\nCOPY x /x\n", "x": "x"})
 	b.manager.assign(first, second)
 	b.shown(first, "hanging")
 	b.service.mu.Lock()
@@ -89,6 +90,18 @@ func TestConcurrencyIsALimit(t *testing.T) {
 	b.service.mu.Unlock()
 	if running != 1 {
 		t.Errorf("%d attempts run at once", running)
+	}
+	switch g := b.service.limits.group.(type) {
+	case *groupV1:
+		if m, c := content(g.memory+"/memory.limit_in_bytes"), content(g.cpu+"/cpu.cfs_quota_us"); m != "268435456" || c != "50000" {
+			t.Errorf("limits are %s bytes, %s µs", m, c)
+		}
+	case groupV2:
+		if m, c := content(g.dir+"/memory.max"), content(g.dir+"/cpu.max"); m != "268435456" || c != "50000 100000" {
+			t.Errorf("limits are %s bytes, %s", m, c)
+		}
+	case nil:
+		t.Error("the build is not limited")
 	}
 	b.manager.assign(second)
 	if r := b.result(); r.GetAttemptId() != second.GetAttemptId() || r.GetErrorCode() != "" {
@@ -108,6 +121,30 @@ func TestStopOfTheProcessGivesUpWithoutAResult(t *testing.T) {
 		"Dockerfile": dockerfile("FROM scratch", "COPY step /step", `RUN ["/step", "hang"]`)})
 	b.manager.assign(a)
 	b.shown(a, "hanging")
+}
+
+func TestCacheIsPrunedNowAndThen(t *testing.T) {
+	asked := make(chan string, 10)
+	engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Api-Version", "1.41")
+		if strings.HasSuffix(r.URL.Path, "/build/prune") {
+			asked <- r.URL.Query().Get("keep-storage")
+			_, _ = w.Write([]byte(`{"SpaceReclaimed":1}`))
+		}
+	}))
+	t.Cleanup(engine.Close)
+	now := time.Now()
+	b := newBench(t, func(d *Deps) {
+		d.Docker, d.CacheBytes = "tcp://"+strings.TrimPrefix(engine.URL, "http://"), 7<<30
+		d.Now = func() time.Time { return now }
+	})
+	for _, later := range []time.Duration{0, pruneEvery - 1, 1} {
+		now = now.Add(later)
+		b.service.pruneCache(t.Context())
+	}
+	if len(asked) != 2 || <-asked != fmt.Sprint(7<<30) {
+		t.Errorf("asked %d times", len(asked))
+	}
 }
 
 func TestBadSources(t *testing.T) {

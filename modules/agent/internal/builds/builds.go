@@ -61,6 +61,7 @@ type Deps struct {
 	Dir         string        // temporary files; emptied at the start
 	Concurrency int           // builds at once; 0: 1
 	Self        string        // our own executable: the file server of static images (see fileServer)
+	CacheBytes  int64         // how much build cache the Engine keeps; 0: 10 GiB
 	CgroupRoot  string        // empty: /sys/fs/cgroup
 	Logger      *slog.Logger
 	Now         func() time.Time
@@ -77,6 +78,7 @@ type Service struct {
 
 	mu       sync.Mutex
 	running  map[string]*attempt
+	pruned   time.Time
 	finished map[string]bool // still in the list, but over for us
 	room     chan struct{}   // an attempt ended
 	life     context.Context // ends with Run; for what must outlive its attempt but not the process
@@ -90,6 +92,9 @@ type backoff struct{ first, last time.Duration }
 // New makes the service and removes what a killed one left in Dir.
 func New(deps Deps) (*Service, error) {
 	deps.Concurrency = max(deps.Concurrency, 1)
+	if deps.CacheBytes == 0 {
+		deps.CacheBytes = 10 << 30
+	}
 	if deps.CgroupRoot == "" {
 		deps.CgroupRoot = "/sys/fs/cgroup"
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -115,7 +117,7 @@ func (d Details) Harmless() error {
 		return fmt.Errorf("container reaches the host: %+v", p)
 	case l.Memory <= 0 || l.Swap != l.Memory || l.NanoCPUs <= 0 || l.Pids <= 0:
 		return fmt.Errorf("container without a limit: %+v", l)
-	case len(p.CapDrop) != 1 || p.CapDrop[0] != "ALL" || len(p.CapAdd) > len(capabilities()):
+	case len(p.CapDrop) != 1 || p.CapDrop[0] != "ALL" || slices.ContainsFunc(p.CapAdd, unusual):
 		return fmt.Errorf("container keeps capabilities: drop %v, add %v", p.CapDrop, p.CapAdd)
 	case len(p.Security) != 1 || p.Security[0] != "no-new-privileges:true":
 		return fmt.Errorf("container may gain privileges: %v", p.Security)
@@ -125,4 +127,9 @@ func (d Details) Harmless() error {
 		return fmt.Errorf("container has an unbounded log: %v", p.LogOptions)
 	}
 	return nil
+}
+
+// unusual reports whether a capability is none of ours; newer engines write them with a prefix.
+func unusual(capability string) bool {
+	return !slices.Contains(capabilities(), strings.TrimPrefix(capability, "CAP_"))
 }

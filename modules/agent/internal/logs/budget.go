@@ -26,14 +26,15 @@ func newBudget(rate int64, now time.Time) budget {
 	return budget{rate: rate, tokens: float64(rate * burstSeconds), at: now}
 }
 
-// keep takes n bytes when there are enough.
+// keep takes n bytes when there are enough. After a line was dropped none is kept until a second's worth is there again:
+// a reader gets pieces of the log with a note between them, not every hundredth line.
 func (b *budget) keep(now time.Time, n int) bool {
 	if d := now.Sub(b.at); d > 0 {
 		b.tokens = min(b.tokens+d.Seconds()*float64(b.rate), float64(b.rate*burstSeconds))
 		b.at = now
 	}
 	n += headerSize
-	if b.tokens < float64(n) {
+	if b.tokens < float64(n) || b.dropped > 0 && b.tokens < float64(b.rate) {
 		return false
 	}
 	b.tokens -= float64(n)

@@ -189,9 +189,15 @@ func TestFloodIsBounded(t *testing.T) {
 		}
 		return false
 	})
-	size := int64(0)
+	size, notes := int64(0), 0
 	for _, l := range lines {
 		size += int64(len(l.GetText()))
+		if l.GetSource() == agentv1.LogLine_SOURCE_PANDU {
+			notes++
+		}
+	}
+	if limit := int(time.Since(begun).Seconds()) + 1; notes > limit {
+		t.Errorf("%d notes in %d seconds", notes, limit)
 	}
 	if allowed := int64(64<<10) * (burstSeconds + int64(time.Since(begun).Seconds()) + 2); size > allowed {
 		t.Errorf("%d bytes were kept, %d allowed", size, allowed)

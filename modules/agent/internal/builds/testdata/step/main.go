@@ -28,7 +28,7 @@ func main() {
 		fmt.Printf("the secret is %s, of %d bytes\n", value, len(value))
 	case "eat":
 		var all [][]byte
-		for {
+		for len(all) < 128 { // a limit that does not work must not take the machine with it
 			b := make([]byte, 8<<20)
 			for i := range b {
 				b[i] = byte(i)

@@ -1,0 +1,35 @@
+package builds
+
+import (
+	"context"
+	"time"
+
+	"github.com/moby/moby/client"
+)
+
+// pruneEvery is how often the Engine is asked to forget old build cache; asking costs it a walk over all of it.
+const pruneEvery = 10 * time.Minute
+
+// pruneCache keeps the Engine's build cache below the limit: Engines do not bound it unless they are told to. What was
+// used longest ago goes first, what a build uses now stays.
+func (s *Service) pruneCache(ctx context.Context) {
+	now := s.deps.Now()
+	s.mu.Lock()
+	due := now.Sub(s.pruned) >= pruneEvery
+	if due {
+		s.pruned = now
+	}
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	answer, err := s.engine.BuildCachePrune(ctx, client.BuildCachePruneOptions{All: true, ReservedSpace: s.deps.CacheBytes})
+	switch {
+	case err != nil:
+		s.deps.Logger.Warn("build cache was not pruned", "error", err)
+	case answer.Report.SpaceReclaimed > 0:
+		s.deps.Logger.Info("build cache pruned", "bytes", answer.Report.SpaceReclaimed)
+	}
+}
