@@ -108,6 +108,7 @@ func TestGood(t *testing.T) {
 		{"link to nothing inside", makeZip(zipLink("l", "later"), file("f", "x")), files{"l": "->later", "f": "x"}, ""},
 		{"sizes after the content", makeZip(zipped{name: "f", body: "hello hello", later: true}, file("g", "y")), files{"f": "hello hello", "g": "y"}, ""},
 		{"zip64 numbers", makeZip(zipped{name: "f", body: "xx", unpacked: func(uint32) uint32 { return 1<<32 - 1 }, extra: zip64Extra(2), localExtra: zip64Extra(2, 4)}), files{"f": "xx"}, ""},
+		{"zip64 end record", makeZip64(nil, file("f", "x"), file("g", "y")), files{"f": "x", "g": "y"}, ""},
 		{"stored", makeZip(zipped{name: "f", body: "xx", stored: true}), files{"f": "xx"}, ""},
 		{"empty file", makeZip(file("f", "")), files{"f": ""}, ""},
 		{"folder listed twice", makeZip(file("d/", ""), file("d/f", "x"), file("d/", ""), file("e", "y")), files{"d": "/", "d/f": "x", "e": "y"}, ""},

@@ -146,6 +146,30 @@ func end(entries, size, offset int) []byte {
 	return b
 }
 
+// makeZip64 is makeZip with a zip64 end record, whose numbers change may alter.
+func makeZip64(change func(entries, size, offset *uint64), entries ...zipped) []byte {
+	data := makeZip(entries...)
+	data, last := data[:len(data)-22], bytes.Clone(data[len(data)-22:])
+	le := binary.LittleEndian
+	at := uint64(len(data))
+	count, size, offset := uint64(le.Uint16(last[10:])), uint64(le.Uint32(last[12:])), uint64(le.Uint32(last[16:]))
+	if change != nil {
+		change(&count, &size, &offset)
+	}
+	end := make([]byte, 56)
+	copy(end, "PK\x06\x06")
+	le.PutUint64(end[4:], 44)
+	for i, n := range []uint64{count, count, size, offset} {
+		le.PutUint64(end[24+8*i:], n)
+	}
+	locator := make([]byte, 20)
+	copy(locator, "PK\x06\x07")
+	le.PutUint64(locator[8:], at)
+	le.PutUint32(locator[16:], 1)
+	copy(last[8:], "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+	return append(append(append(data, end...), locator...), last...)
+}
+
 func deflate(s string) []byte {
 	var b bytes.Buffer
 	w, _ := flate.NewWriter(&b, flate.BestCompression)

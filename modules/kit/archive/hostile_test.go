@@ -25,6 +25,19 @@ func many(n int) []zipped {
 	return list
 }
 
+// entangled are links that all lead through each other and back, with long paths: following them takes for ever.
+func entangled() []zipped {
+	list := []zipped{file("d/f", "x"), file("g", "x")}
+	for i := range 190 {
+		target := strings.Repeat("d/../", 190) + fmt.Sprintf("l%d", i+1)
+		if i%38 == 37 {
+			target = strings.Repeat("d/../", 190) + "d"
+		}
+		list = append(list, zipLink(fmt.Sprintf("l%d", i), target))
+	}
+	return list
+}
+
 func zip64Extra(numbers ...uint64) []byte {
 	b := binary.LittleEndian.AppendUint16(nil, 1)
 	b = binary.LittleEndian.AppendUint16(b, uint16(8*len(numbers)))
@@ -147,6 +160,13 @@ func hostileZips() []hostile {
 		{"zip64 negative", makeZip(zipped{name: "f", body: "x", unpacked: func(uint32) uint32 { return 1<<32 - 1 }, extra: zip64Extra(1 << 63)}), "archive_corrupt", ""},
 		{"zip64 sum overflows", makeZip(file("a", "x"), zipped{name: "f", body: "x", unpacked: func(uint32) uint32 { return 1<<32 - 1 }, extra: zip64Extra(1<<63 - 1), localExtra: zip64Extra(1<<63-1, 1)}), "archive_unpacked_size", "f"},
 		{"zip64 field too short", makeZip(zipped{name: "f", body: "x", unpacked: func(uint32) uint32 { return 1<<32 - 1 }, extra: []byte{1, 0, 4, 0, 1, 2, 3, 4}}), "archive_corrupt", ""},
+		{"zip64 end says too many", makeZip64(func(n, _, _ *uint64) { *n = 1 << 40 }, file("f", "x")), "archive_entries", ""},
+		{"zip64 end says a negative number", makeZip64(func(n, _, _ *uint64) { *n = 1 << 63 }, file("f", "x")), "archive_corrupt", ""},
+		{"zip64 end says more bytes", makeZip64(func(_, n, _ *uint64) { *n = 1 << 62 }, file("f", "x")), "archive_corrupt", ""},
+		{"zip64 end says another place", makeZip64(func(_, _, n *uint64) { *n++ }, file("f", "x")), "archive_corrupt", ""},
+		{"zip64 locator leads nowhere", bytes.Replace(makeZip64(nil, file("f", "x")), []byte("PK\x06\x06"), []byte("PK\x00\x00"), 1), "archive_corrupt", ""},
+		{"entangled links", makeZip(entangled()...), "archive_link_loop", "l131"},
+		{"big directory", makeZip(zipped{name: "f", body: "x", extra: bytes.Repeat([]byte{9}, 60000)}, zipped{name: "f", body: "x"}), "archive_name_collision", "f"},
 		{"bomb", makeZip(file("bomb", zeros(18<<20))), "archive_ratio", "bomb"},
 		{"bomb that lies", makeZip(zipped{name: "bomb", body: zeros(18 << 20), unpacked: func(uint32) uint32 { return 10 }}), "archive_size_mismatch", "bomb"},
 		{"too many", makeZip(many(201)...), "archive_entries", ""},

@@ -10,7 +10,7 @@ import (
 const (
 	mostNames = 4 << 20 // bytes of all names together: bounds the memory of an index
 	mostHops  = 40      // links followed for one path, as Linux does
-	mostSteps = 1 << 21 // parts of paths looked at while all links are judged
+	mostSteps = 1 << 20 // parts of paths looked at while all links are judged
 )
 
 // record is one accepted entry.
@@ -190,7 +190,7 @@ func (x *index) resolve(path string) (string, error) {
 		part := todo[0]
 		todo = todo[1:]
 		if x.steps++; x.steps > mostSteps {
-			return "", refuse("archive_link_loop", path, "The links of the archive are too entangled to be followed (at %s).")
+			return "", refuse("archive_link_loop", path, "The links of the archive are too entangled to be followed (at %s). Replace some by what they point to.")
 		}
 		switch {
 		case part == "" || part == ".":

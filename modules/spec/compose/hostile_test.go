@@ -53,6 +53,14 @@ func services(n int) string {
 	return b.String()
 }
 
+func declaredVolumes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "v%d: {}, ", i)
+	}
+	return b.String()
+}
+
 func vectors() []vector {
 	list := []vector{
 		// What would give a container the server.
@@ -344,6 +352,29 @@ func vectors() []vector {
 		{"list", "- a\n", "invalid_value", 1},
 		{"services is a list", "services:\n  - web\n", "compose_empty", 1},
 		{"service is text", "services:\n  web: nginx\n", "invalid_value", 2},
+		{"user is a list", in("user: [a]"), "invalid_value", 4},
+		{"user is a mapping", in("user: {a: b}"), "invalid_value", 4},
+		{"too many arguments", in("command: [" + strings.Repeat("a, ", 256) + "a]"), "invalid_value", 4},
+		{"volumes is text", in("volumes: data:/x"), "invalid_value", 4},
+		{"volumes is a mapping", in("volumes: {data: /x}"), "invalid_value", 4},
+		{"volume is a list", in("volumes: [[data]]"), "invalid_value", 4},
+		{"too many volumes mounted", in("volumes: [" + strings.Repeat("'data:/x', ", 33) + "]"), "invalid_value", 4},
+		{"volume name of a mount", in("volumes: ['a b:/x']"), "volume_name", 4},
+		{"expose is text", in("expose: 80"), "invalid_value", 4},
+		{"too many exposed", in("expose: [" + strings.Repeat("80, ", 33) + "]"), "port", 4},
+		{"port is a list", in("ports: [[80]]"), "invalid_value", 4},
+		{"too many ports", in("ports: [" + strings.Repeat("80, ", 33) + "]"), "port", 4},
+		{"networks is text", in("networks: a"), "invalid_value", 4},
+		{"depends_on is text", in("depends_on: db"), "invalid_value", 4},
+		{"profiles is text", in("profiles: dev"), "invalid_value", 4},
+		{"build is a list", "services:\n  web:\n    build: [.]\n", "invalid_value", 3},
+		{"empty check", in("healthcheck:", "  test: []"), "invalid_value", 5},
+		{"declared volumes are a list", top("volumes: [data]"), "invalid_value", 4},
+		{"declared networks are text", top("networks: n"), "invalid_value", 4},
+		{"too many volumes declared", top("volumes: {" + declaredVolumes(51) + "}"), "too_many_volumes", 4},
+		{"backslash at the end", in(`command: echo \`), "invalid_value", 4},
+		{"environment of a list in a list", in("environment:", "  - [A]"), "invalid_value", 5},
+		{"alias as a key", "x-a: &a privileged\nservices:\n  web:\n    image: nginx\n    *a : true\n", "forbidden", 5},
 		{"ports is text", in("ports: 80"), "invalid_value", 4},
 		{"read_only is text", in("read_only: maybe"), "invalid_value", 4},
 	}
