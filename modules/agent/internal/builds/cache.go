@@ -25,6 +25,11 @@ func (s *Service) pruneCache(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	// The client names the limit by the version of the API, which it must know before: an older Engine that is given the
+	// newer name ignores it and forgets everything.
+	if _, err := s.engine.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
+		return
+	}
 	answer, err := s.engine.BuildCachePrune(ctx, client.BuildCachePruneOptions{All: true, ReservedSpace: s.deps.CacheBytes})
 	switch {
 	case err != nil:
