@@ -127,6 +127,7 @@ func TestJoinsHoldsAndSurvivesARestartWithoutDocker(t *testing.T) {
 	if full := s.Report(t, true); len(full.GetInstances()) != 1 {
 		t.Errorf("full report is %v", full.GetInstances())
 	}
+	s.Applied(t, instances, 3)
 }
 
 func TestRoutesReachTheGatewayAndOutliveManagerAndAgent(t *testing.T) {

@@ -181,6 +181,10 @@ func (s *session) takeWelcome(w *agentv1.Welcome) {
 	s.mu.Lock()
 	s.welcomed, s.beat, s.observing = time.Now(), beat, false
 	s.mu.Unlock()
+	// What the planner has taken up is said in every session, also by an agent that was just started.
+	if head := s.link.deps.Ledger.Head(agentv1.Stream_STREAM_INSTANCES); head.Epoch.GetNumber() > 0 {
+		s.link.Applied(agentv1.Stream_STREAM_INSTANCES, head.Epoch, head.Revision)
+	}
 	s.link.welcomed(s, w)
 	select {
 	case s.welcome <- beat:
