@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pandu/modules/spec"
 	"pandu/modules/spec/compose"
@@ -154,6 +156,34 @@ func TestOwnEnvironmentStaysOut(t *testing.T) {
 		out, err := json.Marshal(app)
 		if err != nil || len(problems) > 0 || bytes.Contains(out, []byte("canary-value")) {
 			t.Errorf("%s: %v %s", file, problems, out)
+		}
+	}
+}
+
+// TestLongestFiles: the most that fits into a file is read in a moment, not in minutes.
+func TestLongestFiles(t *testing.T) {
+	var keys, mounts, merges strings.Builder
+	for i := range 19_000 {
+		fmt.Fprintf(&keys, "    environmen%d: x\n", i)
+		fmt.Fprintf(&mounts, "      - data%d:/x\n", i)
+	}
+	for i := range 3000 {
+		fmt.Fprintf(&merges, "      V%d: ${A:-${B:-${C:-x}}}\n", i)
+	}
+	for name, file := range map[string]string{
+		"keys":   "services:\n  web:\n    image: nginx\n" + keys.String(),
+		"mounts": "services:\n  web:\n    image: nginx\n    volumes:\n" + mounts.String(),
+		"env":    "services:\n  web:\n    image: nginx\n    environment:\n" + merges.String(),
+		"quotes": "services:\n  web:\n    image: nginx\n    command: '" + strings.Repeat("$$", 30<<10) + "'\n",
+	} {
+		start := time.Now()
+		if _, problems := compose.Parse(compose.Input{Name: "c", Data: []byte(file)}); len(problems) > 100 {
+			t.Errorf("%s: %d problems", name, len(problems))
+		}
+		if took := time.Since(start); took > 20*time.Second { // generous: this only tells quadratic from not
+			t.Errorf("%s took %v", name, took)
+		} else {
+			t.Log(name, took)
 		}
 	}
 }

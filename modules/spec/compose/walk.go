@@ -67,6 +67,9 @@ func (w *walker) apply(r rule, at string, p pair) any {
 }
 
 func (w *walker) unknown(line int, at, key string, known rules) {
+	if len(w.problems) > mostProblems {
+		return // nobody reads further
+	}
 	if near := nearest(key, known); near != "" {
 		w.problem(line, at, "unknown_key", "The key %.60s is not known. Did you mean %s?", key, near)
 		return
