@@ -32,7 +32,7 @@ const base =
 
 // The dashboard's frame and its first page.
 const first =
-  /@mantine\/core\/styles\/(default|baseline|global|UnstyledButton|Loader|Button)|node_modules\/(@tanstack|@mantine\/core\/esm\/(core|components\/(Button|Loader|UnstyledButton|Transition))|@mantine\/hooks|use-sync-external-store|clsx)|src\/app\/(Dashboard\.|router|Frame|pending|changes|useChanges|screens\/(ProjectsScreen|NotFound))|src\/features\/(projects\/(ProjectList|api)|identity\/(Account|AccountButton|me)\.)|src\/kit\/(format|ui\/(Section|States|Status|Toasts|toasts|theme|styles)|api\/(query|live|stream|sse))/;
+  /@mantine\/core\/styles\/(default|baseline|global|UnstyledButton|Loader|Button)|node_modules\/(@tanstack|@mantine\/core\/esm\/(core|components\/(Button|Loader|UnstyledButton|Transition))|@mantine\/hooks|use-sync-external-store|clsx)|src\/app\/(router|Frame|pending|changes|useChanges|screens\/(ProjectsScreen|NotFound))|src\/features\/(projects\/(ProjectList|api)|identity\/(Account|AccountButton|me)\.)|src\/kit\/(format|ui\/(Section|States|Status|Toasts|toasts|theme|styles)|api\/(query|live|stream|sse))/;
 
 export default defineConfig({
   plugins: [react(), compressed()],
