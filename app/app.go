@@ -19,6 +19,8 @@ import (
 
 	"pandu/config"
 	"pandu/jobs"
+	"pandu/modules/creator/builds"
+	"pandu/modules/creator/rollouts"
 	"pandu/modules/kit/pg"
 	"pandu/modules/kit/secret"
 )
@@ -51,6 +53,10 @@ type Process struct {
 	workers   *river.Workers       // every kind of work; nil: this binary has none
 	periodic  []*river.PeriodicJob // what ticks on the leader
 	panel     *echo.Echo           // rooms add their doors to it
+	rooms     rooms
+	rollouts  *rollouts.Rollouts
+	builds    *builds.Builds
+	agents    *agentsServer
 
 	opsServer, panelServer *server
 }
@@ -91,7 +97,13 @@ func (p *Process) table() []row {
 		{"notifications", m.Database(), p.newNotifications},
 		{"process row", m.Database(), p.newProcesses},
 		{"queue", m.Database(), p.newQueue},
+		{"rooms", m.Database(), p.newRooms},
+		{"creators", m.Database(), p.newCreators},
 		{"workers", m.Jobs(), p.newWorkers},
+		{"sweeps", m.Database(), p.newSweeps},
+		{"agents", m.Serving(""), p.newAgentsServer},
+		{"gateway", m.Resident(residentGate) && !m.Empty(), p.newGateway}, // with an empty mode the agent starts one that outlives us
+		{"agent", m.Resident(residentAgent), p.newAgent},
 		{"panel", m.Serving(""), p.newPanel},
 	}
 }

@@ -141,6 +141,9 @@ func (p *Process) newPanel() (Service, error) {
 	if p.panel == nil {
 		p.panel = NewPanel(p.cfg, p.log)
 	}
+	if _, err := p.declare(p.panel); err != nil {
+		return nil, err
+	}
 	mountUI(p.panel, p.ui)
 	p.panelServer = newServer("panel", p.cfg.Panel.Listen, p.panel, p.log)
 	return p.panelServer, nil

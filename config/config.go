@@ -24,7 +24,7 @@ type Config struct {
 	PublicURL    string `mapstructure:"public_url" help:"How people reach the panel; links in mails and redirects are built from it. Empty: http://localhost with the panel's port."`
 	AppsDomain   string `mapstructure:"apps_domain" help:"Sites are served at NAME.THIS. A wildcard DNS record must point at the gateways. Must not contain the panel's host or be contained in it."`
 	Registration string `mapstructure:"registration" help:"Who may register: open, invite or closed."`
-	PeerAddress  string `mapstructure:"peer_address" help:"host:port at which other Pandu processes reach this one. Empty: this host's name with the panel's port."`
+	PeerAddress  string `mapstructure:"peer_address" help:"host:port at which other Pandu processes reach this one's server for agents. Empty: this host's name with the port of agents.listen."`
 
 	Admin   Admin   `mapstructure:"admin"`
 	Log     Log     `mapstructure:"log"`
@@ -64,7 +64,7 @@ type Agents struct {
 
 // Ops is the server for operators.
 type Ops struct {
-	Listen string `mapstructure:"listen" help:"Address of /livez, /readyz, /metrics, /state and /debug/pprof. There is no login: keep it private. Empty: none."`
+	Listen string `mapstructure:"listen" empty:"none" help:"Address of /livez, /readyz, /metrics, /state and /debug/pprof. There is no login: keep it private. Empty: none."`
 }
 
 // Agent is this process as the agent of a server.
@@ -78,9 +78,10 @@ type Agent struct {
 
 // Gateway is this process as the gateway of a server.
 type Gateway struct {
-	Dir          string    `mapstructure:"dir" help:"Where the agent leaves routes and certificates for the gateway. Empty: gateway in the data directory."`
-	HTTPListen   string    `mapstructure:"http_listen" help:"Address that visitors reach over HTTP. Empty: :80 for root, else :8081."`
-	ProjectPorts PortRange `mapstructure:"project_ports" help:"Ports from which a project may get one of its own, for visitors without DNS. Empty: none."`
+	Dir            string         `mapstructure:"dir" help:"Where the agent leaves routes and certificates for the gateway. Empty: gateway in the data directory."`
+	HTTPListen     string         `mapstructure:"http_listen" help:"Address that visitors reach over HTTP. Empty: :80 for root, else :8081."`
+	TrustedProxies []netip.Prefix `mapstructure:"trusted_proxies" help:"Networks of reverse proxies in front of the gateway, whose X-Forwarded-For is believed. Nobody else's is."`
+	ProjectPorts   PortRange      `mapstructure:"project_ports" empty:"none" help:"Ports from which a project may get one of its own, for visitors without DNS. Empty: none."`
 }
 
 // Drain is how the process ends.
@@ -104,7 +105,7 @@ func Default() Config {
 			SubnetPool:       netip.MustParsePrefix("10.213.0.0/16"),
 			BuildConcurrency: 2,
 		},
-		Gateway: Gateway{ProjectPorts: PortRange{20000, 20999}},
+		Gateway: Gateway{TrustedProxies: []netip.Prefix{}, ProjectPorts: PortRange{20000, 20999}},
 		Drain:   Drain{Timeout: 30 * time.Second},
 	}
 }
@@ -121,5 +122,5 @@ func (c *Config) resolve(m Machine) {
 	fill(&c.Gateway.HTTPListen, map[bool]string{true: ":80", false: ":8081"}[m.Root])
 	fill(&c.PublicURL, "http://localhost:"+portOf(c.Panel.Listen))
 	fill(&c.Agents.Address, hostPort(hostOf(c.PublicURL), portOf(c.Agents.Listen)))
-	fill(&c.PeerAddress, hostPort(m.Hostname, portOf(c.Panel.Listen)))
+	fill(&c.PeerAddress, hostPort(m.Hostname, portOf(c.Agents.Listen)))
 }

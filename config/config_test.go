@@ -79,7 +79,7 @@ func TestDefaultsDependOnTheMachine(t *testing.T) {
 	if c.DataDir != "/home/pilot/.local/share/pandu" || c.Gateway.HTTPListen != ":8081" || c.Gateway.Dir != "/home/pilot/.local/share/pandu/gateway" {
 		t.Errorf("user: %s %s %s", c.DataDir, c.Gateway.HTTPListen, c.Gateway.Dir)
 	}
-	if c.PublicURL != "http://localhost:8080" || c.Agents.Address != "localhost:8443" || c.PeerAddress != "harbour:8080" {
+	if c.PublicURL != "http://localhost:8080" || c.Agents.Address != "localhost:8443" || c.PeerAddress != "harbour:8443" {
 		t.Errorf("addresses: %s %s %s", c.PublicURL, c.Agents.Address, c.PeerAddress)
 	}
 	root, err := config.Load(config.Machine{Root: true, Hostname: "harbour"})
@@ -132,6 +132,27 @@ func TestEveryKindOfValue(t *testing.T) {
 	}
 	if c.Gateway.ProjectPorts != (config.PortRange{First: 30000, Last: 30100}) || c.Agent.SubnetPool.Bits() != 14 {
 		t.Errorf("ports %s, pool %s", c.Gateway.ProjectPorts, c.Agent.SubnetPool)
+	}
+}
+
+func TestEmptyVariableIsNoneOnlyWhereThatMeansSomething(t *testing.T) {
+	c := load(t, "PANDU_OPS_LISTEN=", "PANDU_GATEWAY_PROJECT_PORTS=", "PANDU_PANEL_LISTEN=", "PANDU_APPS_DOMAIN=")
+	if c.Ops.Listen != "" || !c.Gateway.ProjectPorts.IsZero() || c.Panel.Listen != ":8080" || c.AppsDomain != "localhost" {
+		t.Errorf("got %q %q %q %q", c.Ops.Listen, c.Gateway.ProjectPorts, c.Panel.Listen, c.AppsDomain)
+	}
+	c = load(t, "PANDU_CONFIG="+file(t, "ops:\n  listen: ''\npanel:\n  listen: ''\n"))
+	if c.Ops.Listen != "" || c.Panel.Listen != ":8080" {
+		t.Errorf("got %q %q", c.Ops.Listen, c.Panel.Listen)
+	}
+}
+
+func TestDerived(t *testing.T) {
+	c := load(t, "PANDU_PUBLIC_URL=https://Panel.example.com:444", "PANDU_APPS_DOMAIN=sites.example.org", "PANDU_DATA_DIR=/data")
+	if c.PanelHost() != "panel.example.com" || c.StorageDir() != "/data/storage" || c.Gateway.HTTPPort() != 8081 {
+		t.Errorf("got %s %s %d", c.PanelHost(), c.StorageDir(), c.Gateway.HTTPPort())
+	}
+	if p := load(t, "PANDU_GATEWAY_HTTP_LISTEN=0.0.0.0:80").Gateway.HTTPPort(); p != 0 {
+		t.Errorf("port %d, want the scheme's own", p)
 	}
 }
 

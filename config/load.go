@@ -74,7 +74,7 @@ func readFile(v *viper.Viper, path string, sources map[string]string) error {
 			errs = append(errs, unknown(path+": unknown setting "+key, key, keysOf(known)))
 			continue
 		}
-		if value := file.Get(s.key); value != nil && value != "" {
+		if value := file.Get(s.key); value != nil && (value != "" || s.none) {
 			v.Set(s.key, value)
 			sources[s.key] = "file " + path
 		}
@@ -97,10 +97,11 @@ func readEnvironment(v *viper.Viper, env, sources map[string]string) error {
 	return errors.Join(append(errs, refuseUnknown(env))...)
 }
 
-// fromEnvironment is the setting's value in the environment. An empty variable counts as none, because compose files
-// and charts pass those on; source is empty then.
+// fromEnvironment is the setting's value in the environment. An empty variable counts as not set, because compose files
+// and charts pass those on, unless empty is a value of its own; source is empty when there is none.
 func (s setting) fromEnvironment(env map[string]string) (value, source string, err error) {
-	plain, path := env[s.env], env[s.file()]
+	plain, set := env[s.env]
+	path := env[s.file()]
 	switch {
 	case plain != "" && path != "":
 		return "", "", fmt.Errorf("%s and %s are both set: keep one", s.env, s.file())
@@ -110,7 +111,7 @@ func (s setting) fromEnvironment(env map[string]string) (value, source string, e
 			return "", "", fmt.Errorf("read the file named by %s: %w", s.file(), err)
 		}
 		return strings.TrimRight(string(body), "\r\n"), "file " + path + " named by " + s.file(), nil
-	case plain != "":
+	case plain != "" || set && s.none:
 		return plain, "environment " + s.env, nil
 	}
 	return "", "", nil

@@ -13,6 +13,7 @@ type setting struct {
 	env    string // PANDU_PANEL_LISTEN
 	help   string
 	secret bool
+	none   bool // an empty value means none, so an empty variable counts
 	index  []int
 }
 
@@ -32,7 +33,7 @@ func collect(t reflect.Type, prefix string, index []int) []setting {
 		case f.Tag.Get("help") == "":
 			all = append(all, collect(f.Type, prefix+name+".", at)...)
 		default:
-			s := setting{key: prefix + name, env: f.Tag.Get("env"), help: f.Tag.Get("help"), secret: f.Type.String() == "secret.String", index: at}
+			s := setting{key: prefix + name, env: f.Tag.Get("env"), help: f.Tag.Get("help"), secret: f.Type.String() == "secret.String", none: f.Tag.Get("empty") == "none", index: at}
 			if s.env == "" {
 				s.env = "PANDU_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 			}

@@ -154,12 +154,16 @@ func (c *Config) validateAgent() error {
 	if !filepath.IsAbs(c.Gateway.Dir) && c.DataDir != "" {
 		errs = append(errs, fmt.Errorf("gateway.dir: %q is not an absolute path", c.Gateway.Dir))
 	}
-	for _, p := range c.Panel.TrustedProxies {
+	return errors.Join(append(errs, validateProxies("panel", c.Panel.TrustedProxies), validateProxies("gateway", c.Gateway.TrustedProxies))...)
+}
+
+func validateProxies(section string, list []netip.Prefix) error {
+	for _, p := range list {
 		if p.Bits() == 0 {
-			errs = append(errs, fmt.Errorf("panel.trusted_proxies: %s trusts everybody: name the proxies' own networks", p))
+			return fmt.Errorf("%s.trusted_proxies: %s trusts everybody: name the proxies' own networks", section, p)
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func text(p netip.Prefix) string {

@@ -349,3 +349,17 @@ func (s *Service) WakeBuilds(server uuid.UUID) {
 		}
 	}
 }
+
+// MayImage reports whether a server may push to a repository (it holds a build for it) or pull from it (it shall
+// run that image, or build on in that repository).
+func (s *Service) MayImage(ctx context.Context, server uuid.UUID, repository string, push bool) (bool, error) {
+	statement := repositoryHeld
+	if !push {
+		statement = imageWanted
+	}
+	ok, err := pg.Value[bool](ctx, s.DB.Pool, statement, pg.Args{"server": server, "repository": repository})
+	if err != nil {
+		return false, fmt.Errorf("judge image: %w", err)
+	}
+	return ok, nil
+}

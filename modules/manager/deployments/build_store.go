@@ -90,3 +90,11 @@ const repositoryHeld = `
 	select exists (
 	    select from deployments.builds
 	    where server_id = @server and state = 'progress' and repository = @repository)`
+
+const imageWanted = `
+	select exists (
+	    select from deployments.instances
+	    where server_id = @server and desired = 'running' and spec->'image'->>'repository' = @repository
+	) or exists (
+	    select from deployments.builds
+	    where server_id = @server and state = 'progress' and repository = @repository)`
