@@ -127,3 +127,9 @@ func killFile(file string) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 }
+
+// Freeze makes the daemon answer nothing, as one that hangs, until the returned function is called.
+func (e *Engine) Freeze() (thaw func()) {
+	_ = e.daemon.cmd.Process.Signal(syscall.SIGSTOP)
+	return func() { _ = e.daemon.cmd.Process.Signal(syscall.SIGCONT) }
+}

@@ -27,6 +27,11 @@ func (c *Converger) performStart(ctx context.Context, a action, i *instance, d d
 		id, err = c.make(ctx, i, d)
 	default:
 		id = a.containers[0]
+		if i.runsToEnd() && before.Started {
+			if begun, err := c.begun(ctx, id); begun || err != nil {
+				return err
+			}
+		}
 		err = c.rejoin(ctx, i, id)
 	}
 	if err != nil || a.kind == reconnect {
@@ -52,6 +57,26 @@ func (c *Converger) performStart(ctx context.Context, a action, i *instance, d d
 		c.update(i.id, func(r *record) { r.Healed++ })
 	}
 	return nil
+}
+
+// begun reports whether a task that was asked to start before, by an agent that ended in the middle of it, has begun by
+// now. Docker may still be at it: asking for the start again would run the task twice. Docker answers an inspection only
+// when a start under way is through; the pause is for a request that it had not read yet.
+func (c *Converger) begun(ctx context.Context, id string) (bool, error) {
+	for n := range 2 {
+		if n > 0 {
+			select {
+			case <-ctx.Done():
+				return false, ctx.Err()
+			case <-time.After(2 * time.Second):
+			}
+		}
+		d, err := c.deps.Docker.Inspect(ctx, id)
+		if err != nil || d.State != docker.Created {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // run starts the container and begins to probe it.
