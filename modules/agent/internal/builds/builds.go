@@ -29,7 +29,8 @@
 // What can be told by reading it is refused with file and line before the Engine sees it: foreign frontends, ADD from
 // private addresses, other tenants' images, host network, privileged steps. What only shows while building (ONBUILD of a
 // base image, redirects of an ADD) cannot be told here: the Engine fetches such things in the host's network, so a server
-// that builds for strangers needs a firewall around its Engine.
+// that builds for strangers needs a firewall around its Engine. RUN steps are on the Engine's default bridge, beside the
+// steps of other builds.
 //
 // This package opens no port, reads no settings and never decides what is built.
 package builds

@@ -69,6 +69,39 @@ func TestStaticSite(t *testing.T) {
 	}
 }
 
+// examples is the folder of projects to deploy, from here.
+const examples = "../../../../examples"
+
+func TestExampleHello(t *testing.T) {
+	b := newBench(t, func(d *Deps) { d.Self = fileserverProgram(t) })
+	files := map[string]string{}
+	entries, err := os.ReadDir(examples + "/hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		files["hello/"+e.Name()] = content(examples + "/hello/" + e.Name())
+	}
+	a := b.attempt(spec.Build{Kind: spec.Static}, files) // the one folder around everything is stripped
+	r := b.build(a)
+	if r.GetErrorCode() != "" {
+		t.Fatalf("failed: %v\n%s", r, b.log(a))
+	}
+	address := b.serve(a.GetRepository(), r.GetDigest(), "PORT=8080")
+	for path, want := range map[string]string{"/": "200 <!doctype html>", "/how.html": "200 <!doctype html>", "/style.css": "200 :root", "/icon.svg": "200 <svg", "/lost-at-sea": "404 <!doctype html>"} {
+		if got := get(t, address+path); !strings.HasPrefix(got, want) {
+			t.Errorf("GET %s = %.60q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestExampleAPIIsAllowed(t *testing.T) {
+	text := content(examples + "/api/Dockerfile")
+	if err := judge("Dockerfile", []byte(text), nil, panel); err != nil || text == "" {
+		t.Errorf("judge = %v of %q", err, text)
+	}
+}
+
 func TestStaticSiteWithoutFiles(t *testing.T) {
 	b := newBench(t, func(d *Deps) { d.Self = fileserverProgram(t) })
 	if r := b.build(b.attempt(spec.Build{Kind: spec.Static}, map[string]string{".hidden": "x"})); r.GetErrorCode() != codeSource || r.GetRetryable() {
