@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -21,7 +22,11 @@ import (
 	"pandu/modules/gateway"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, // these two are of the registry that tests use in place of the panel's; it cannot be closed
+		goleak.IgnoreAnyFunction("github.com/distribution/distribution/v3/registry/handlers.startUploadPurger.func1"),
+		goleak.IgnoreAnyFunction("github.com/docker/go-events.(*Broadcaster).run"))
+}
 
 const (
 	instances = agentv1.Stream_STREAM_INSTANCES
@@ -222,7 +227,13 @@ func freeAddress(t *testing.T) string {
 
 func get(t *testing.T, address, host string) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/", nil)
+	status, _ := fetch(t, address, host, "/")
+	return status
+}
+
+func fetch(t *testing.T, address, host, path string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +243,11 @@ func get(t *testing.T, address, host string) int {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	return res.StatusCode
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
 }
 
 func waitFor(t *testing.T, ok func() bool) {

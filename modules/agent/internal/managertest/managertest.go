@@ -9,6 +9,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -44,6 +46,7 @@ type Manager struct {
 	tokens    map[string]bool
 	renewals  int
 	variables map[string]map[string]string
+	registry  string
 }
 
 // NewCA makes an authority.
@@ -79,6 +82,7 @@ func StartAt(t testing.TB, authority *ca.CA, address string) *Manager {
 	mux.Handle(agentv1connect.NewLogServiceHandler(m))
 	mux.Handle(agentv1connect.NewSecretServiceHandler(m))
 	mux.Handle(agentv1connect.NewBuildServiceHandler(m))
+	mux.HandleFunc("/v2/", m.images)
 	m.server = &http.Server{Handler: mux, TLSConfig: authority.ManagerConfig(nil), ErrorLog: log.New(io.Discard, "", 0)}
 	ended := make(chan struct{})
 	go func() {
@@ -123,6 +127,25 @@ func (m *Manager) SetVariables(instance string, variables map[string]string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.variables[instance] = variables
+}
+
+// SetRegistry says which plain registry (host:port) stands behind /v2/. Only a server with a certificate reaches it.
+func (m *Manager) SetRegistry(address string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.registry = address
+}
+
+func (m *Manager) images(w http.ResponseWriter, r *http.Request) {
+	m.mu.Lock()
+	address := m.registry
+	m.mu.Unlock()
+	if _, err := ca.PeerServer(r.TLS); err != nil || address == "" {
+		http.Error(w, "not for you", http.StatusForbidden)
+		return
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(&url.URL{Scheme: "http", Host: address}) }}
+	proxy.ServeHTTP(w, r)
 }
 
 // Chunk waits for the next chunk of a log.
