@@ -63,7 +63,8 @@ type Identity struct {
 	renewed chan struct{}
 }
 
-// Open reads what is in the directory, if anything.
+// Open reads what is in the directory, if anything. A damaged file is put aside with ".damaged": the server has to join
+// again then, but what runs on it goes on.
 func Open(d Deps) (*Identity, error) {
 	if d.Now == nil {
 		d.Now = time.Now
@@ -78,7 +79,8 @@ func Open(d Deps) (*Identity, error) {
 		return nil, fmt.Errorf("make identity directory: %w", err)
 	}
 	i := &Identity{deps: d, joined: make(chan struct{}), renewed: make(chan struct{}, 1)}
-	b, err := os.ReadFile(filepath.Join(d.Dir, fileName))
+	path := filepath.Join(d.Dir, fileName)
+	b, err := os.ReadFile(path) //nolint:gosec // the directory is a setting
 	if errors.Is(err, os.ErrNotExist) {
 		return i, nil
 	}
@@ -87,7 +89,11 @@ func Open(d Deps) (*Identity, error) {
 	}
 	found, err := decode(b)
 	if err != nil {
-		return nil, fmt.Errorf("read identity: %w", err)
+		d.Logger.Error("identity file is damaged and was put aside", "path", path, "error", err)
+		if err := os.Rename(path, path+".damaged"); err != nil {
+			return nil, fmt.Errorf("put damaged identity aside: %w", err)
+		}
+		return i, nil
 	}
 	i.take(found)
 	return i, nil

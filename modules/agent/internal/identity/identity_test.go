@@ -159,12 +159,21 @@ func TestRunJoinsWhenTheManagerComesAndRenews(t *testing.T) {
 	}
 }
 
-func TestDamagedFileIsAnError(t *testing.T) {
-	dir := t.TempDir()
+func TestDamagedFileIsPutAsideAndTheServerJoinsAgain(t *testing.T) {
+	c, dir := newClock(), t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, fileName), []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(Deps{Dir: dir}); !errors.Is(err, errDamaged) {
+	m := managertest.Start(t, managertest.NewCA(t, c.now))
+	i := open(t, dir, c, m.Token(), m.Address)
+	if i.ServerID() != "" {
+		t.Errorf("server id is %q", i.ServerID())
+	}
+	mustEnsure(t, i)
+	if _, err := os.Stat(filepath.Join(dir, fileName+".damaged")); err != nil {
+		t.Error(err)
+	}
+	if _, err := decode([]byte("nonsense")); !errors.Is(err, errDamaged) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"pandu/modules/kit/ca"
 )
 
-var errDamaged = errors.New("identity file is damaged; remove it and join again with a new token")
+var errDamaged = errors.New("identity file is damaged")
 
 // newCredentials checks what a manager answered before anything is kept.
 func newCredentials(key *ecdsa.PrivateKey, certificateDER []byte, trustedDER [][]byte) (*credentials, error) {

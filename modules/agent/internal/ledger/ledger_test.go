@@ -187,6 +187,31 @@ func TestBrakedDeltaWaitsForItsConfirmation(t *testing.T) {
 	}
 }
 
+func TestFailedWriteChangesNothingAndIsMadeGood(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	mustDelta(t, l, adding(l, "instance/a"))
+	if err := l.streams[instances].file.file.Close(); err != nil { // every write fails from here on
+		t.Fatal(err)
+	}
+	d := adding(l, "instance/b")
+	if changed, err := l.Delta(d); err == nil || changed || errors.Is(err, ErrRefused) {
+		t.Fatalf("delta: %v, %v", changed, err)
+	}
+	if head := l.Head(instances); head.Revision != 1 || head.Live != 1 {
+		t.Errorf("head is %+v", head)
+	}
+	mustDelta(t, l, d)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir)
+	defer l.Close()
+	if head := l.Head(instances); head.Revision != 2 || head.Live != 2 {
+		t.Errorf("after the restart head is %+v", head)
+	}
+}
+
 func TestFileStaysProportionate(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
