@@ -23,8 +23,9 @@ import (
 
 const testKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
+// TestMain lets the test binary be the program itself: it is what the tests start, and what an agent starts as gateway.
 func TestMain(m *testing.M) {
-	if os.Getenv("PANDU_TEST_SERVE") != "" {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		os.Exit(Execute(Command("test", nil)))
 	}
 	pgtest.Main(m, func(ctx context.Context, dsn string) error {
@@ -36,7 +37,8 @@ func TestMain(m *testing.M) {
 func settings(t *testing.T, environ ...string) *config.Config {
 	t.Helper()
 	c, err := config.Load(config.Machine{Hostname: "harbour", Environ: append([]string{
-		"PANDU_DATA_DIR=" + t.TempDir(), "PANDU_PANEL_LISTEN=127.0.0.1:0", "PANDU_OPS_LISTEN=127.0.0.1:0", "PANDU_PUBLIC_URL=http://localhost:8080",
+		"PANDU_DATA_DIR=" + t.TempDir(), "PANDU_PANEL_LISTEN=127.0.0.1:0", "PANDU_OPS_LISTEN=127.0.0.1:0", "PANDU_AGENTS_LISTEN=127.0.0.1:0",
+		"PANDU_PUBLIC_URL=http://localhost:8080", "PANDU_AGENTS_ADDRESS=localhost:8443",
 		"PANDU_PEER_ADDRESS=harbour:8080", "PANDU_MASTER_KEY=" + testKey, "PANDU_DRAIN_TIMEOUT=10s",
 	}, environ...)})
 	if err != nil {
@@ -98,24 +100,23 @@ func get(t *testing.T, s *server, path string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
-// What runs in each mode. Rows for the residents stand at the end of the table.
 func TestTableOfServicesPerMode(t *testing.T) {
 	const base = "data directory, ops server"
-	const data = base + ", master key, database, notifications, process row, queue"
+	const database = base + ", master key, database, notifications, process row, queue, rooms, creators"
+	const private = base + ", private PostgreSQL, master key, database, notifications, process row, queue, rooms, creators"
 	for _, c := range []struct{ mode, database, want string }{
-		{"", "", strings.Replace(data, "master key", "private PostgreSQL, master key", 1) + ", workers, panel"},
-		{"", "set", data + ", workers, panel"},
-		{"!", "set", data + ", panel"},
-		{"*", "set", data + ", workers"},
-		{"!,*", "set", data + ", workers, panel"},
-		{"project:build", "set", data + ", workers"},
-		{"!,project:build", "set", data + ", workers, panel"},
+		{"", "", private + ", workers, sweeps, agents, agent, panel"},
+		{"", "set", database + ", workers, sweeps, agents, agent, panel"},
+		{"!", "set", database + ", sweeps, agents, panel"},
+		{"*", "set", database + ", workers, sweeps"},
+		{"!,*", "set", database + ", workers, sweeps, agents, panel"},
+		{"project:build", "set", database + ", workers, sweeps"},
+		{"!,project:build", "set", database + ", workers, sweeps, agents, panel"},
 		{"-", "set", base},
 		{"-", "", base},
-		{"agent", "", base},
-		{"gateway", "", base},
-		{"supervisor", "", base},
-		{"agent,gateway", "set", base},
+		{"agent", "", base + ", agent"},
+		{"gateway", "", base + ", gateway"},
+		{"agent,gateway", "set", base + ", gateway, agent"},
 	} {
 		environ := []string{"WORKER_MODE=" + c.mode}
 		if c.database != "" {

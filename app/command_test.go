@@ -40,7 +40,8 @@ func freeAddress(t *testing.T) string {
 func command(t *testing.T, environ []string, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.Command(os.Args[0], args...)
-	c.Env = append([]string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "PANDU_TEST_SERVE=1"}, environ...)
+	c.Env = append([]string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "PANDU_AGENTS_LISTEN=" + freeAddress(t), "PANDU_GATEWAY_HTTP_LISTEN=" + freeAddress(t),
+		"PANDU_GATEWAY_PROJECT_PORTS=", "PANDU_AGENT_DOCKER_HOST=unix:///nowhere/docker.sock"}, environ...)
 	return c
 }
 
