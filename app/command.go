@@ -26,7 +26,7 @@ func Command(version string, ui http.Handler, more ...*cobra.Command) *cobra.Com
 		Version: version, SilenceUsage: true, SilenceErrors: true,
 	}
 	root.SetVersionTemplate("pandu {{.Version}}\n")
-	root.AddCommand(serveCommand(version, ui), migrateCommand(), configCommand(), healthcheckCommand(), versionCommand(version), fileserverCommand())
+	root.AddCommand(serveCommand(version, ui), migrateCommand(), configCommand(), healthcheckCommand(), versionCommand(version), fileserverCommand(), openAPICommand(), adminCommand())
 	root.AddCommand(more...)
 	return root
 }

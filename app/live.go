@@ -21,21 +21,14 @@ type Change struct {
 	ID   uuid.UUID `json:"id"`
 }
 
-// Warning is something that an operator should know.
-type Warning struct {
-	Code       string            `json:"code"`
-	Message    string            `json:"message"`
-	Parameters map[string]string `json:"parameters,omitempty"`
-}
-
 // System is what a client needs to know of this installation.
 type System struct {
-	Version      string    `json:"version"`
-	AppsDomain   string    `json:"apps_domain"`
-	PublicURL    string    `json:"public_url"`
-	Registration string    `json:"registration" enum:"open,invite,closed"`
-	GatewayPort  int       `json:"gateway_port" doc:"where visitors come in; 0: not known here"`
-	Warnings     []Warning `json:"warnings" nullable:"false"`
+	Version      string                `json:"version"`
+	AppsDomain   string                `json:"apps_domain"`
+	PublicURL    string                `json:"public_url"`
+	Registration string                `json:"registration" enum:"open,invite,closed"`
+	GatewayPort  int                   `json:"gateway_port" doc:"where visitors come in; 0: not known here"`
+	Warnings     []deployments.Warning `json:"warnings" nullable:"false"`
 }
 
 // declare opens the doors of every room and those that belong to none.
@@ -104,14 +97,14 @@ func (p *Process) sendChanges(ctx context.Context, actor identity.Actor, last st
 func (p *Process) getSystem(ctx context.Context, _ identity.Actor, _ *struct{}) (*identity.Body[System], error) {
 	s := System{
 		Version: p.version, AppsDomain: p.cfg.AppsDomain, PublicURL: p.cfg.PublicURL, Registration: p.cfg.Registration,
-		GatewayPort: p.cfg.Gateway.HTTPPort(), Warnings: []Warning{},
+		GatewayPort: p.cfg.Gateway.HTTPPort(), Warnings: []deployments.Warning{},
 	}
 	unserved, err := p.processes.QueuesWithoutProcess(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, queue := range unserved {
-		s.Warnings = append(s.Warnings, Warning{
+		s.Warnings = append(s.Warnings, deployments.Warning{
 			Code: "queue_unserved", Message: fmt.Sprintf("There is work in the queue %s, and no process works it. Start one with WORKER_MODE=%s.", queue, queue),
 			Parameters: map[string]string{"queue": queue},
 		})

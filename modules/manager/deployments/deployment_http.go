@@ -35,7 +35,7 @@ func (s *Service) deploymentDoors(d *identity.Doors) {
 	identity.Handle(d, identity.Door{
 		ID: "cancel-deployment", Method: http.MethodPost, Path: "/deployments/{deployment}/cancel", Tag: "deployments",
 		Permission: identity.DeploymentsCancel, Summary: "Cancel a deployment that is not live yet; what was live stays", Status: http.StatusAccepted,
-	}, func(ctx context.Context, actor identity.Actor, in *deploymentPath) (*identity.Body[View], error) {
+	}, func(ctx context.Context, actor identity.Actor, in *deploymentPath) (*identity.Body[DeploymentView], error) {
 		d, err := s.Cancel(ctx, actor, in.Deployment)
 		if err != nil {
 			return nil, err
@@ -45,7 +45,7 @@ func (s *Service) deploymentDoors(d *identity.Doors) {
 	identity.Handle(d, identity.Door{
 		ID: "retry-deployment", Method: http.MethodPost, Path: "/deployments/{deployment}/retry", Tag: "deployments",
 		Permission: identity.DeploymentsCreate, Summary: "Deploy again what a deployment that ended was about", Status: http.StatusAccepted, Creates: true,
-	}, func(ctx context.Context, actor identity.Actor, in *deploymentPath) (*identity.Body[View], error) {
+	}, func(ctx context.Context, actor identity.Actor, in *deploymentPath) (*identity.Body[DeploymentView], error) {
 		d, err := s.Retry(ctx, actor, in.Deployment)
 		if err != nil {
 			return nil, err
@@ -65,13 +65,13 @@ func (s *Service) createDeployment(ctx context.Context, actor identity.Actor, in
 		Image     string     `json:"image,omitempty" maxLength:"512" doc:"a reference such as nginx:1.27"`
 		ReleaseID *uuid.UUID `json:"release_id,omitempty" doc:"a release of this environment, to go back to"`
 	}
-}) (*identity.Body[View], error) {
+}) (*identity.Body[DeploymentView], error) {
 	return s.answer(ctx, actor, in.EnvironmentPath, func(ctx context.Context, actor identity.Actor, p projects.Project, e projects.Environment) (Deployment, error) {
 		return s.Create(ctx, actor, p, e, Request{UploadID: in.Body.UploadID, Image: in.Body.Image, ReleaseID: in.Body.ReleaseID})
 	})
 }
 
-func (s *Service) reread(ctx context.Context, actor identity.Actor, id uuid.UUID) (*identity.Body[View], error) {
+func (s *Service) reread(ctx context.Context, actor identity.Actor, id uuid.UUID) (*identity.Body[DeploymentView], error) {
 	d, err := s.deployment(ctx, s.DB.Pool, actor, id, false)
 	if err != nil {
 		return nil, err
@@ -86,18 +86,18 @@ type tagged[T any] struct {
 	Body T
 }
 
-func (s *Service) getDeployment(ctx context.Context, actor identity.Actor, in *deploymentPath) (*tagged[View], error) {
+func (s *Service) getDeployment(ctx context.Context, actor identity.Actor, in *deploymentPath) (*tagged[DeploymentView], error) {
 	out, err := s.reread(ctx, actor, in.Deployment)
 	if err != nil {
 		return nil, err
 	}
-	return &tagged[View]{ETag: etag(out.Body), Body: out.Body}, nil
+	return &tagged[DeploymentView]{ETag: etag(out.Body), Body: out.Body}, nil
 }
 
 func (s *Service) listDeployments(ctx context.Context, actor identity.Actor, in *struct {
 	projects.EnvironmentPath
 	identity.PageInput
-}) (*identity.Body[identity.Page[View]], error) {
+}) (*identity.Body[identity.Page[DeploymentView]], error) {
 	p, e, err := s.Projects.FindEnvironment(ctx, s.DB.Pool, actor, in.Project, in.Environment)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (s *Service) listDeployments(ctx context.Context, actor identity.Actor, in 
 		return nil, fmt.Errorf("list deployments: %w", err)
 	}
 	page := identity.Cut(in.PageInput, rows, func(d Deployment) identity.Cursor { return identity.Cursor{Time: d.CreatedAt, ID: d.ID} })
-	out := identity.Page[View]{Items: []View{}, NextCursor: page.NextCursor}
+	out := identity.Page[DeploymentView]{Items: []DeploymentView{}, NextCursor: page.NextCursor}
 	for _, d := range page.Items {
 		v := brief(d, p, e)
 		if err := s.references(ctx, actor, d, &v); err != nil {

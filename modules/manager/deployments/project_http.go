@@ -46,16 +46,16 @@ func (s *Service) projectDoors(d *identity.Doors) {
 	}, s.getEnvironment)
 }
 
-func (s *Service) listProjects(ctx context.Context, actor identity.Actor, in *identity.PageInput) (*identity.Body[identity.Page[projects.View]], error) {
+func (s *Service) listProjects(ctx context.Context, actor identity.Actor, in *identity.PageInput) (*identity.Body[identity.Page[projects.ProjectView]], error) {
 	page, err := s.Projects.List(ctx, actor, *in)
 	if err != nil {
 		return nil, err
 	}
 	views, err := s.projectViews(ctx, actor, page.Items)
-	return identity.Reply(identity.Page[projects.View]{Items: views, NextCursor: page.NextCursor}), err
+	return identity.Reply(identity.Page[projects.ProjectView]{Items: views, NextCursor: page.NextCursor}), err
 }
 
-func (s *Service) projectViews(ctx context.Context, actor identity.Actor, list []projects.Project) ([]projects.View, error) {
+func (s *Service) projectViews(ctx context.Context, actor identity.Actor, list []projects.Project) ([]projects.ProjectView, error) {
 	var ids []uuid.UUID
 	for _, p := range list {
 		ids = append(ids, p.ID)
@@ -78,14 +78,14 @@ func (s *Service) projectViews(ctx context.Context, actor identity.Actor, list [
 	if err != nil {
 		return nil, err
 	}
-	views := []projects.View{}
+	views := []projects.ProjectView{}
 	for _, p := range list {
 		views = append(views, projects.Present(p, environments, domains, status))
 	}
 	return views, nil
 }
 
-func (s *Service) getProject(ctx context.Context, actor identity.Actor, in *projects.ProjectPath) (*identity.Body[projects.View], error) {
+func (s *Service) getProject(ctx context.Context, actor identity.Actor, in *projects.ProjectPath) (*identity.Body[projects.ProjectView], error) {
 	p, err := s.Projects.Find(ctx, s.DB.Pool, actor, in.Project)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (s *Service) getProject(ctx context.Context, actor identity.Actor, in *proj
 func (s *Service) deleteProject(ctx context.Context, actor identity.Actor, in *struct {
 	projects.ProjectPath
 	Volumes string `query:"volumes" enum:"keep,delete" doc:"what happens to volumes; needed when there are any"`
-}) (*identity.Body[projects.View], error) {
+}) (*identity.Body[projects.ProjectView], error) {
 	p, err := s.Projects.Find(ctx, s.DB.Pool, actor, in.Project)
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func (s *Service) serviceDoors(d *identity.Doors) {
 		identity.Handle(d, identity.Door{
 			ID: id, Method: http.MethodPost, Path: environmentPath + "/" + verb, Tag: "services", Permission: identity.ServicesUpdate,
 			Summary: summary, Status: http.StatusAccepted, Creates: true,
-		}, func(ctx context.Context, actor identity.Actor, in *projects.EnvironmentPath) (*identity.Body[View], error) {
+		}, func(ctx context.Context, actor identity.Actor, in *projects.EnvironmentPath) (*identity.Body[DeploymentView], error) {
 			return s.answer(ctx, actor, *in, fn)
 		})
 	}
@@ -162,7 +162,7 @@ func (s *Service) serviceDoors(d *identity.Doors) {
 	}, func(ctx context.Context, actor identity.Actor, in *struct {
 		projects.EnvironmentPath
 		Service string `query:"service" maxLength:"63" doc:"only this one"`
-	}) (*identity.Body[View], error) {
+	}) (*identity.Body[DeploymentView], error) {
 		return s.answer(ctx, actor, in.EnvironmentPath, func(ctx context.Context, actor identity.Actor, p projects.Project, e projects.Environment) (Deployment, error) {
 			return s.Restart(ctx, actor, p, e, in.Service)
 		})
@@ -178,7 +178,7 @@ func (s *Service) serviceDoors(d *identity.Doors) {
 }
 
 // answer runs a change of an environment and answers with its deployment.
-func (s *Service) answer(ctx context.Context, actor identity.Actor, at projects.EnvironmentPath, fn func(context.Context, identity.Actor, projects.Project, projects.Environment) (Deployment, error)) (*identity.Body[View], error) {
+func (s *Service) answer(ctx context.Context, actor identity.Actor, at projects.EnvironmentPath, fn func(context.Context, identity.Actor, projects.Project, projects.Environment) (Deployment, error)) (*identity.Body[DeploymentView], error) {
 	p, e, err := s.Projects.FindEnvironment(ctx, s.DB.Pool, actor, at.Project, at.Environment)
 	if err != nil {
 		return nil, err
@@ -196,8 +196,8 @@ func (s *Service) answer(ctx context.Context, actor identity.Actor, at projects.
 
 // ServiceChange is what came of changing a service's settings: a deployment, when something is live.
 type ServiceChange struct {
-	Service    string `json:"service"`
-	Deployment *View  `json:"deployment"`
+	Service    string          `json:"service"`
+	Deployment *DeploymentView `json:"deployment"`
 }
 
 func (s *Service) updateService(ctx context.Context, actor identity.Actor, in *struct {
@@ -231,7 +231,7 @@ func (s *Service) updateService(ctx context.Context, actor identity.Actor, in *s
 }
 
 // maybe presents a deployment, nil for none.
-func (s *Service) maybe(ctx context.Context, actor identity.Actor, d Deployment) (*View, error) {
+func (s *Service) maybe(ctx context.Context, actor identity.Actor, d Deployment) (*DeploymentView, error) {
 	if d.ID == uuid.Nil {
 		return nil, nil
 	}
@@ -241,8 +241,8 @@ func (s *Service) maybe(ctx context.Context, actor identity.Actor, d Deployment)
 
 // VariablesChange is what came of changing variables.
 type VariablesChange struct {
-	Version    int64 `json:"version"`
-	Deployment *View `json:"deployment"`
+	Version    int64           `json:"version"`
+	Deployment *DeploymentView `json:"deployment"`
 }
 
 func (s *Service) changeVariables(ctx context.Context, actor identity.Actor, in *struct {

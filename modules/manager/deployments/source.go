@@ -35,12 +35,12 @@ type Source struct {
 	Label       string           `db:"label"`
 	Detected    string           `db:"detected"` // compose, dockerfile, static, image; none when it cannot be deployed
 	Application spec.Application `db:"application"`
-	Problems    []Problem        `db:"problems"`
+	Problems    []SourceProblem  `db:"problems"`
 	CreatedAt   time.Time        `db:"created_at"`
 }
 
-// Problem is why a source cannot be deployed, and where.
-type Problem struct {
+// SourceProblem is why a source cannot be deployed, and where.
+type SourceProblem struct {
 	Location string `json:"location" doc:"file:line, or empty for the source as a whole"`
 	Code     string `json:"code"`
 	Message  string `json:"message"`
@@ -83,20 +83,20 @@ func (s *Service) detect(ctx context.Context, actor identity.Actor, u storage.Up
 	return src, nil
 }
 
-func problems(err error) []Problem {
+func problems(err error) []SourceProblem {
 	f := fault.From(err)
 	if len(f.Details) == 0 {
-		return []Problem{{Code: f.Code, Message: f.Message}}
+		return []SourceProblem{{Code: f.Code, Message: f.Message}}
 	}
-	list := make([]Problem, 0, len(f.Details))
+	list := make([]SourceProblem, 0, len(f.Details))
 	for _, d := range f.Details {
-		list = append(list, Problem{Location: d.Location, Code: f.Code, Message: d.Message})
+		list = append(list, SourceProblem{Location: d.Location, Code: f.Code, Message: d.Message})
 	}
 	return list
 }
 
 // refusal is the fault of deploying a source that has problems.
-func refusal(list []Problem) error {
+func refusal(list []SourceProblem) error {
 	refused := fault.New(fault.Invalid, list[0].Code, list[0].Message)
 	for _, p := range list {
 		if p.Location != "" {
@@ -157,7 +157,7 @@ func (s *Service) insertSource(ctx context.Context, tx pgx.Tx, actor identity.Ac
 	if err != nil {
 		return fmt.Errorf("render application: %w", err)
 	}
-	found, err := json.Marshal(append([]Problem{}, src.Problems...))
+	found, err := json.Marshal(append([]SourceProblem{}, src.Problems...))
 	if err != nil {
 		return fmt.Errorf("render problems: %w", err)
 	}

@@ -27,15 +27,15 @@ type UploadView struct {
 
 // Detected is what an upload was found to be.
 type Detected struct {
-	Kind     string      `json:"kind" enum:"compose,dockerfile,static,none"`
-	Services []string    `json:"services" nullable:"false"`
-	Notes    []spec.Note `json:"notes" nullable:"false"`
-	Problems []Problem   `json:"problems" nullable:"false" doc:"why it cannot be deployed, and where"`
+	Kind     string          `json:"kind" enum:"compose,dockerfile,static,none"`
+	Services []string        `json:"services" nullable:"false"`
+	Notes    []spec.Note     `json:"notes" nullable:"false"`
+	Problems []SourceProblem `json:"problems" nullable:"false" doc:"why it cannot be deployed, and where"`
 }
 
 func uploadView(u storage.Upload, src Source) UploadView {
 	v := UploadView{Upload: u, Detected: Detected{
-		Kind: src.Detected, Services: []string{}, Notes: orNoNotes(src.Application.Notes), Problems: append([]Problem{}, src.Problems...),
+		Kind: src.Detected, Services: []string{}, Notes: orNoNotes(src.Application.Notes), Problems: append([]SourceProblem{}, src.Problems...),
 	}}
 	for _, svc := range src.Application.Services {
 		v.Detected.Services = append(v.Detected.Services, svc.Name)

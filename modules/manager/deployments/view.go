@@ -66,8 +66,8 @@ type ServiceProgress struct {
 	Message string `json:"message,omitempty"`
 }
 
-// View is a deployment as the API shows it.
-type View struct {
+// DeploymentView is a deployment as the API shows it.
+type DeploymentView struct {
 	ID          uuid.UUID         `json:"id"`
 	Number      int64             `json:"number"`
 	Project     Named             `json:"project"`
@@ -91,8 +91,8 @@ type View struct {
 }
 
 // brief is a deployment without what needs more queries.
-func brief(d Deployment, p projects.Project, e projects.Environment) View {
-	return View{
+func brief(d Deployment, p projects.Project, e projects.Environment) DeploymentView {
+	return DeploymentView{
 		ID: d.ID, Number: d.Number, Project: Named{p.ID, p.Slug}, Environment: Named{e.ID, e.Slug}, Kind: d.Kind, State: d.State,
 		Status: d.State.Status(), CreatedBy: d.CreatedBy, CreatedAt: d.CreatedAt, FinishedAt: d.FinishedAt,
 		Cancellable: !d.State.Final(), Retryable: (d.State == Failed || d.State == Cancelled) && d.SourceID != nil, Error: d.Error,
@@ -101,13 +101,13 @@ func brief(d Deployment, p projects.Project, e projects.Environment) View {
 }
 
 // present is a deployment with everything.
-func (s *Service) present(ctx context.Context, actor identity.Actor, d Deployment) (View, error) {
+func (s *Service) present(ctx context.Context, actor identity.Actor, d Deployment) (DeploymentView, error) {
 	p, e, err := s.Projects.Load(ctx, s.DB.Pool, d.EnvironmentID)
 	if pg.None(err) {
 		return brief(d, projects.Project{ID: d.ProjectID}, projects.Environment{ID: d.EnvironmentID}), nil // the project is gone
 	}
 	if err != nil {
-		return View{}, err
+		return DeploymentView{}, err
 	}
 	v := brief(d, p, e)
 	if v.Timeline, err = pg.All[Moment](ctx, s.DB.Pool, selectTransitions, pg.Args{"deployment": d.ID}); err != nil {
@@ -139,7 +139,7 @@ func (b Build) view() BuildView {
 }
 
 // references fills in the source and the release of a deployment.
-func (s *Service) references(ctx context.Context, actor identity.Actor, d Deployment, v *View) error {
+func (s *Service) references(ctx context.Context, actor identity.Actor, d Deployment, v *DeploymentView) error {
 	if d.SourceID != nil {
 		src, err := s.source(ctx, s.DB.Pool, actor, *d.SourceID)
 		if err != nil {
@@ -159,7 +159,7 @@ func (s *Service) references(ctx context.Context, actor identity.Actor, d Deploy
 }
 
 // describe fills in how far the services of a deployment's release have come.
-func (s *Service) describe(ctx context.Context, actor identity.Actor, d Deployment, v *View) error {
+func (s *Service) describe(ctx context.Context, actor identity.Actor, d Deployment, v *DeploymentView) error {
 	if d.ReleaseID == nil {
 		return nil
 	}
@@ -242,7 +242,7 @@ type EnvironmentView struct {
 	Domains    []routing.Domain `json:"domains" nullable:"false"`
 	OwnPort    *int             `json:"own_port"`
 	Release    *ReleaseRef      `json:"release"`
-	Deployment *View            `json:"deployment" doc:"the newest one"`
+	Deployment *DeploymentView  `json:"deployment" doc:"the newest one"`
 	Services   []ServiceView    `json:"services" nullable:"false"`
 	Warnings   []Warning        `json:"warnings" nullable:"false"`
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -67,7 +66,7 @@ type Doors struct {
 	origin  *http.CrossOriginProtection
 	text    document
 
-	streams    atomic.Int64
+	streams    places
 	renewEvery time.Duration // see streamRenew
 }
 

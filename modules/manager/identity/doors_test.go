@@ -355,7 +355,7 @@ func TestRawDoor(t *testing.T) {
 		ID: "put-thing", Method: http.MethodPut, Path: "/things/{thing}", Summary: "Put.", Tag: "t", Permission: identity.UploadsCreate, Status: http.StatusCreated,
 	}, struct {
 		query
-		Body []byte
+		Body []byte `contentType:"application/zip"`
 	}{}, nil, func(c echo.Context, a identity.Actor) error {
 		asked = a
 		return c.String(http.StatusCreated, c.Param("thing"))
@@ -368,6 +368,13 @@ func TestRawDoor(t *testing.T) {
 	must(t, h.doors.Check())
 	if !slices.Contains(h.doors.Golden(), "PUT /api/v1/things/{thing} uploads.create") {
 		t.Fatal("not in the golden list")
+	}
+	text, _, err := h.doors.OpenAPI()
+	must(t, err)
+	for _, part := range []string{`"Of the file."`, `"application/zip"`, `"name": "thing"`} {
+		if !bytes.Contains(text, []byte(part)) {
+			t.Errorf("the OpenAPI text lacks %s", part)
+		}
 	}
 }
 

@@ -143,10 +143,10 @@ func (d *Doors) content(v any) map[string]*huma.MediaType {
 	}
 	t := reflect.TypeOf(v)
 	if body, ok := t.FieldByName("Body"); ok && t.Kind() == reflect.Struct {
-		t = body.Type
-		if t.Kind() == reflect.String {
-			return d.content(body.Tag.Get("contentType"))
+		if media := body.Tag.Get("contentType"); media != "" {
+			return d.content(media)
 		}
+		t = body.Type
 	} else if hasParameters(t) {
 		return nil
 	}

@@ -220,6 +220,30 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+func TestNobodyTakesAllStreams(t *testing.T) {
+	var p places
+	greedy, other := uuid.New(), uuid.New()
+	for range streamsEach {
+		if !p.take(greedy) {
+			t.Fatal("refused below the limit")
+		}
+	}
+	if p.take(greedy) || !p.take(other) {
+		t.Fatal("one takes the places of others")
+	}
+	p.give(greedy)
+	if !p.take(greedy) {
+		t.Fatal("a place given back cannot be taken")
+	}
+	for range streamsEach {
+		p.give(greedy)
+	}
+	p.give(other)
+	if p.all != 0 || len(p.each) != 0 {
+		t.Fatalf("still counted: %d, %v", p.all, p.each)
+	}
+}
+
 func TestOneLine(t *testing.T) {
 	if got := oneLine("a\r\nevent: x\x00"); strings.ContainsAny(got, "\r\n\x00") {
 		t.Fatalf("%q", got)

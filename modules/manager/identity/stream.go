@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"pandu/modules/kit/fault"
@@ -22,6 +23,7 @@ const (
 	streamLife    = time.Hour        // then the browser reconnects, to another manager perhaps
 	streamRetry   = 2 * time.Second  // what browsers are told to wait before they reconnect
 	streamsAtMost = 2000             // per process
+	streamsEach   = 40               // per user or token and process, so that nobody takes them all
 )
 
 // Event is one server-sent event. Data may have several lines.
@@ -39,11 +41,11 @@ type Send func(Event) error
 // the last event that the reader saw, "" at first. source must return when its context ends; it calls send from one
 // goroutine or several. A nil error of source ends the stream for good with an event named "end".
 func (d *Doors) Events(c echo.Context, door Door, source func(ctx context.Context, last string, send Send) error) error {
-	if d.streams.Add(1) > streamsAtMost {
-		d.streams.Add(-1)
-		return fault.New(fault.Unavailable, "streams_exhausted", "Too many live views are open. Try again in a moment.").After(5 * time.Second)
+	who := ActorFrom(c.Request().Context()).ID
+	if !d.streams.take(who) {
+		return fault.New(fault.Limit, "streams_exhausted", "Too many live views are open. Close some, or try again in a moment.").After(5 * time.Second)
 	}
-	defer d.streams.Add(-1)
+	defer d.streams.give(who)
 	ctx, cancel := context.WithTimeout(c.Request().Context(), streamLife)
 	defer cancel()
 	out := &stream{w: c.Response(), control: http.NewResponseController(c.Response())}
@@ -104,6 +106,36 @@ func (d *Doors) lost(ctx context.Context, r *http.Request, door Door) bool {
 	}
 	kind := fault.KindOf(err)
 	return err != nil && (kind == fault.Unauthorized || kind == fault.Denied || kind == fault.NotFound)
+}
+
+// places counts open streams.
+type places struct {
+	mu   sync.Mutex
+	all  int
+	each map[uuid.UUID]int
+}
+
+func (p *places) take(who uuid.UUID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all >= streamsAtMost || p.each[who] >= streamsEach {
+		return false
+	}
+	if p.each == nil {
+		p.each = map[uuid.UUID]int{}
+	}
+	p.all++
+	p.each[who]++
+	return true
+}
+
+func (p *places) give(who uuid.UUID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all--
+	if p.each[who]--; p.each[who] == 0 {
+		delete(p.each, who)
+	}
 }
 
 var errStreamOver = errors.New("stream is over")

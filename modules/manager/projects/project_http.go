@@ -54,7 +54,7 @@ func (s *Service) createProject(ctx context.Context, actor identity.Actor, in *s
 		Name string `json:"name" minLength:"1" maxLength:"100"`
 		Slug string `json:"slug,omitempty" maxLength:"64" doc:"also the first label of the hostname; made from the name when missing"`
 	}
-}) (*identity.Body[View], error) {
+}) (*identity.Body[ProjectView], error) {
 	p, e, err := s.Create(ctx, actor, in.Body.Name, in.Body.Slug)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (s *Service) updateProject(ctx context.Context, actor identity.Actor, in *s
 		Name *string `json:"name,omitempty" minLength:"1" maxLength:"100"`
 		Slug *string `json:"slug,omitempty" maxLength:"64"`
 	}
-}) (*identity.Body[View], error) {
+}) (*identity.Body[ProjectView], error) {
 	p, err := s.Update(ctx, actor, in.Project, in.Body.Name, in.Body.Slug)
 	if err != nil {
 		return nil, err

@@ -8,8 +8,8 @@ import (
 	"pandu/modules/manager/routing"
 )
 
-// View is a project as the API shows it. Status and URLs of environments are filled in by the room that knows them.
-type View struct {
+// ProjectView is a project as the API shows it. Status and URLs of environments are filled in by the room that knows them.
+type ProjectView struct {
 	ID           uuid.UUID         `json:"id"`
 	Slug         string            `json:"slug"`
 	Name         string            `json:"name"`
@@ -29,8 +29,8 @@ type EnvironmentLine struct {
 }
 
 // Present makes the view of a project from its environments, their hostnames and statuses.
-func Present(p Project, environments []Environment, domains map[uuid.UUID][]routing.Domain, status map[uuid.UUID]string) View {
-	v := View{
+func Present(p Project, environments []Environment, domains map[uuid.UUID][]routing.Domain, status map[uuid.UUID]string) ProjectView {
+	v := ProjectView{
 		ID: p.ID, Slug: p.Slug, Name: p.Name, Status: "pending", CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 		Environments: []EnvironmentLine{},
 	}

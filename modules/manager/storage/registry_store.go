@@ -47,7 +47,7 @@ func (s *Service) remember(ctx context.Context, q registryRequest, answer *statu
 	if digest == "" {
 		return nil
 	}
-	if q.kind == kindUpload {
+	if q.push {
 		size = s.blobSize(digest)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

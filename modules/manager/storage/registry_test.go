@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"pandu/modules/kit/fault"
@@ -18,6 +19,7 @@ import (
 type registry struct {
 	r      *room
 	server *httptest.Server
+	mu     sync.Mutex
 	asked  []string
 	refuse func(repository string, push bool, digest string) error
 }
@@ -37,6 +39,8 @@ func newRegistry(t *testing.T) *registry {
 }
 
 func (g *registry) authorize(_ *http.Request, repository string, push bool, digest string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.asked = append(g.asked, fmt.Sprintf("%s %v %.15s", repository, push, digest))
 	return g.refuse(repository, push, digest)
 }
