@@ -139,11 +139,14 @@ func (a *Agent) Close() error {
 	return err
 }
 
-// desired hands a stream that changed to whoever carries it out.
+// desired hands a stream that changed to whoever carries it out. A stream of which nothing was ever accepted (a new
+// server, or a ledger that was put aside) is not an empty one: nobody hears of it.
 func (a *Agent) desired(stream agentv1.Stream) {
-	entries := a.ledger.Entries(stream)
+	entries, head := a.ledger.Entries(stream), a.ledger.Head(stream)
+	if head.Epoch.GetNumber() == 0 {
+		return
+	}
 	if stream == agentv1.Stream_STREAM_ROUTES {
-		head := a.ledger.Head(stream)
 		a.gateway.SetRoutes(head.Epoch, head.Revision, entries)
 		return
 	}

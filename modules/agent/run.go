@@ -129,6 +129,10 @@ func (a *Agent) passNews(ctx context.Context, c *converge.Converger) error {
 	tidy := time.NewTicker(time.Minute)
 	defer tidy.Stop()
 	gone := map[string]time.Time{}
+	// A crash may have come between a change and its way to the gateway. An empty beginning proves nothing.
+	if addresses, networks := c.Addresses(); len(addresses) > 0 {
+		a.gateway.SetAddresses(addresses, networks)
+	}
 	for {
 		select {
 		case <-ctx.Done():
