@@ -128,6 +128,19 @@ func killFile(file string) {
 	}
 }
 
+// HoldFirewall keeps other engines of tests from starting until release is called. A dockerd that starts makes Docker's
+// iptables chains anew, which the machine has only once: the rules that keep this engine's networks apart would be lost.
+func HoldFirewall() (release func(), err error) {
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), "pandu-firewall.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open firewall lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock firewall: %w", err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
 // Freeze makes the daemon answer nothing, as one that hangs, until the returned function is called.
 func (e *Engine) Freeze() (thaw func()) {
 	_ = e.daemon.cmd.Process.Signal(syscall.SIGSTOP)

@@ -90,6 +90,11 @@ func (e *Engine) start(ctx context.Context) error {
 // StartDaemon starts the daemon that StopDaemon or KillDaemon ended, on the same data. A start after a kill may fail on
 // leftovers of the killed one, so it is tried three times.
 func (e *Engine) StartDaemon(ctx context.Context) error {
+	release, err := HoldFirewall()
+	if err != nil {
+		return err
+	}
+	defer release()
 	var errs []error
 	for range 3 {
 		d, err := spawn(e.Dir, e.bridge)

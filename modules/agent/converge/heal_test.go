@@ -10,6 +10,7 @@ import (
 	"pandu/modules/agent/agentv1"
 	"pandu/modules/agent/converge"
 	"pandu/modules/spec"
+	"pandu/tests/engine/registry"
 
 	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -282,5 +283,25 @@ func TestShortListStopsNothing(t *testing.T) {
 	w.becomes(id, ready)
 	if got := w.inspect(id).State.StartedAt; got != started {
 		t.Error("the container was touched")
+	}
+}
+
+// The registry's port changes with every start of the agent: what Docker has under the old one is not pulled again.
+func TestRegistryMoves(t *testing.T) {
+	w := newWorld(t)
+	environment, image := w.environment(), w.image("ENV KIND=moving")
+	first := w.instance(environment, "first", container(image))
+	w.send()
+	w.becomes(first, ready)
+	started := w.inspect(first).State.StartedAt
+	w.stop()
+	w.registry = registry.Start(t, dock)
+	w.registry.SetDown(true)
+	second := w.instance(environment, "second", container(image))
+	w.start()
+	w.becomes(second, ready)
+	w.becomes(first, ready)
+	if got := w.inspect(first).State.StartedAt; got != started {
+		t.Error("the running container was touched")
 	}
 }
