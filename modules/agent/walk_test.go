@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +77,32 @@ func TestWalkOnARealEngine(t *testing.T) {
 		t.Errorf("container was %s, after the agent's restart it is %s", ready.GetContainerId(), again.GetContainerId())
 	}
 	waitFor(t, func() bool { return get(t, address, "walk.localhost") == http.StatusOK })
+
+	// A server that has lost its ledger knows of no wish; it must not take that for the wish that nothing runs.
+	stop()
+	if err := os.RemoveAll(filepath.Join(o.Dir, "ledger")); err != nil {
+		t.Fatal(err)
+	}
+	a, stop := start(t, o)
+	defer stop()
+	s = m.Session(t)
+	if len(s.Hello.GetRevisions()) != 0 && s.Hello.GetRevisions()[int32(instances)] != 0 {
+		t.Errorf("hello says %v", s.Hello.GetRevisions())
+	}
+	s.Welcome(epoch, beat)
+	waitFor(t, func() bool { return a.State().Server.GetEngineVersion() != "" })
+	if status := get(t, address, "walk.localhost"); status != http.StatusOK {
+		t.Errorf("without its ledger the site answers %d", status)
+	}
+	s.Snapshot(instances, epoch, 2, entries...)
+	if again := waitStatus(t, s, id, agentv1.InstanceState_INSTANCE_STATE_READY); again.GetContainerId() != ready.GetContainerId() {
+		t.Errorf("container was %s, with a new ledger it is %s", ready.GetContainerId(), again.GetContainerId())
+	}
+	s.Snapshot(routes, epoch, 1, route)
+	s.Applied(t, routes, 1)
+	if status := get(t, address, "walk.localhost"); status != http.StatusOK {
+		t.Errorf("with a new ledger the site answers %d", status)
+	}
 
 	s.Delta(routes, epoch, 1, 2, []*agentv1.Entry{{Key: route.GetKey(), Revision: 2, Tombstone: true, Cause: "delete"}}, nil)
 	s.Applied(t, routes, 2)
