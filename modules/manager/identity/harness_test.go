@@ -42,7 +42,7 @@ func (c *clock) Advance(d time.Duration) {
 
 // house is an installation with its doors, in process.
 type house struct {
-	t       *testing.T
+	t       testing.TB
 	db      *pg.DB
 	audit   *audit.Service
 	service *identity.Service
@@ -56,12 +56,12 @@ type house struct {
 const publicURL = "http://panel.test:8080"
 
 // newHouse makes an installation in a fresh database; change alters the settings.
-func newHouse(t *testing.T, change ...func(*identity.Deps)) *house {
+func newHouse(t testing.TB, change ...func(*identity.Deps)) *house {
 	t.Helper()
 	return houseOn(t, pgtest.New(t), change...)
 }
 
-func houseOn(t *testing.T, db *pg.DB, change ...func(*identity.Deps)) *house {
+func houseOn(t testing.TB, db *pg.DB, change ...func(*identity.Deps)) *house {
 	t.Helper()
 	h := &house{t: t, db: db, clock: &clock{now: time.Now()}, key: secret.NewKey(), log: &bytes.Buffer{}}
 	h.audit = audit.New(h.db)
@@ -88,7 +88,7 @@ func (h *house) another(change ...func(*identity.Deps)) *identity.Service {
 }
 
 // settled is a house that has its first administrator.
-func settled(t *testing.T, change ...func(*identity.Deps)) *house {
+func settled(t testing.TB, change ...func(*identity.Deps)) *house {
 	t.Helper()
 	h := newHouse(t, change...)
 	must(t, h.service.EnsureAdministrator(context.Background(), adminEmail, adminPassword))
@@ -131,7 +131,7 @@ func (h *house) register(email string) *client {
 }
 
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	what   string
 	status int
 	header http.Header
@@ -253,7 +253,7 @@ func (l *lockedWriter) Write(b []byte) (int, error) {
 	return l.w.Write(b)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -114,6 +114,24 @@ const AllScopes = "*"
 // permissionSet is an immutable set.
 type permissionSet map[Permission]struct{}
 
+// standing is what decides the permissions of somebody without scopes.
+type standing struct {
+	role     Role
+	operator bool
+}
+
+// unscoped are the permissions of every standing, made once: most requests come from sessions.
+var unscoped = func() map[standing]permissionSet {
+	all := map[standing]permissionSet{}
+	for _, operator := range []bool{false, true} {
+		all[standing{"", operator}] = permissionsOf("", operator, nil)
+		for role := range rolePermissions {
+			all[standing{role, operator}] = permissionsOf(role, operator, nil)
+		}
+	}
+	return all
+}()
+
 // permissionsOf is what an actor may do: what the role allows, the operator's permissions for an operator, all of it
 // narrowed by scopes; nil scopes do not narrow (a browser session).
 func permissionsOf(role Role, operator bool, scopes []string) permissionSet {

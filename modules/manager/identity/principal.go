@@ -20,8 +20,8 @@ type principal struct {
 	email    string
 	session  uuid.UUID // one of session and token is set
 	token    uuid.UUID
-	label    string   // of the token
-	scopes   []string // nil for sessions
+	label    string        // of the token
+	scoped   permissionSet // of a token: what its role and scopes leave; nil for sessions
 
 	memberships []membership // of the user; of a token only the one of its organization
 	until       time.Time    // by our clock, when the credential itself ends; zero: later than anything is remembered
@@ -53,7 +53,9 @@ func (p *principal) actor(wanted string) (Actor, error) {
 		return Actor{}, fault.New(fault.NotFound, "organization_not_found", "There is no such organization, or you are not a member of it.").
 			With("organization", wanted)
 	}
-	a.permissions = permissionsOf(a.Role, p.operator, p.scopes)
+	if a.permissions = p.scoped; p.token == uuid.Nil {
+		a.permissions = unscoped[standing{a.Role, p.operator}]
+	}
 	for _, o := range operatorPermissions {
 		a.Operator = a.Operator || a.Can(o)
 	}

@@ -60,21 +60,22 @@ func (s *Service) buckets(ctx context.Context, user uuid.UUID, email, address st
 	return all, nil
 }
 
-// try counts an attempt in every bucket; a fault of kind Limit when one of them is full.
+// try counts an attempt in every bucket; a fault of kind Limit at the first that is full. The address comes first:
+// whoever guesses names from one address fills no table with them.
 func (s *Service) try(ctx context.Context, buckets []bucket) error {
-	var wait time.Duration
 	for _, b := range buckets {
 		t, err := pg.One[tries](ctx, s.db.Pool, countTry, pg.Args{"bucket": b.name, "window": triesWindow.Seconds()})
 		if err != nil {
 			return fmt.Errorf("count attempt: %w", err)
 		}
 		if t.Count > b.most {
-			wait = max(wait, time.Duration(t.Seconds*float64(time.Second)))
+			return tooMany(time.Duration(t.Seconds * float64(time.Second)))
 		}
 	}
-	if wait == 0 {
-		return nil
-	}
+	return nil
+}
+
+func tooMany(wait time.Duration) error {
 	minutes := int(wait.Minutes()) + 1
 	return fault.Newf(fault.Limit, "too_many_attempts", "Too many attempts failed. Try again in %d minutes.", minutes).
 		With("minutes", fmt.Sprint(minutes)).After(wait)

@@ -72,7 +72,7 @@ func (s *Service) findToken(ctx context.Context, by pg.Args) (*principal, error)
 
 func (r tokenRow) principal(now time.Time) *principal {
 	p := &principal{
-		operator: r.Operator, email: r.Email, token: r.ID, label: r.Name, scopes: r.Scopes,
+		operator: r.Operator, email: r.Email, token: r.ID, label: r.Name, scoped: permissionsOf(r.Role, r.Operator, r.Scopes),
 		memberships: []membership{{OrganizationID: r.OrganizationID, Slug: r.Slug, Name: r.Organization, Role: r.Role}},
 	}
 	if r.UserID != nil {
