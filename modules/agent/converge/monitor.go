@@ -17,8 +17,8 @@ const (
 	defaultTimeout  = 5 * time.Second
 	defaultRetries  = 3
 	settle          = 1500 * time.Millisecond // a program without a check is ready when it has run this long
-	firstPause      = 50 * time.Millisecond
-	relook          = time.Minute // without any event, a container that is well is inspected this often
+	firstPause      = 5 * time.Millisecond    // most programs listen a moment after they start, and somebody waits for it
+	relook          = time.Minute             // without any event, a container that is well is inspected this often
 	longestPause    = time.Second
 )
 
@@ -282,6 +282,7 @@ func (m *monitor) ill(err error) time.Duration {
 func (m *monitor) interval() time.Duration { return time.Duration(m.check.Interval) }
 
 func (m *monitor) grow() time.Duration {
-	m.pause = min(m.pause*3/2, longestPause)
-	return m.pause
+	pause := m.pause
+	m.pause = min(2*m.pause, longestPause)
+	return pause
 }
