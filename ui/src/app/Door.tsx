@@ -10,7 +10,6 @@ export function Door({ name }: { name: DoorName }) {
   const Page = doors[name];
   const enter = () => location.assign(name === 'setup' ? '/' : nextPath(location.search));
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: it only listens for the first key
     <div onInputCapture={warm}>
       <Page done={enter} />
     </div>

@@ -3,7 +3,7 @@ import { useText } from '@kit/i18n';
 import { Mark } from '@kit/ui/icons';
 import { LoadFailed } from '@kit/ui/States';
 import { Toasts } from '@kit/ui/Toasts';
-import { Link, Outlet } from '@tanstack/react-router';
+import { Link, Outlet, useLocation } from '@tanstack/react-router';
 import { lazy, Suspense, useEffect, useState } from 'react';
 import { Account } from '../features/identity/Account';
 import { useMe } from '../features/identity/me';
@@ -16,6 +16,7 @@ const Notices = lazy(async () => ({ default: (await import('./Notices')).Notices
 export function Frame() {
   const t = useText();
   const me = useMe();
+  const path = useLocation({ select: (location) => location.pathname });
   const connected = useConnected();
   useChanges();
   if (me.error && me.error.status !== 401 && !me.data) return <LoadFailed problem={me.error} retry={me.refetch} />;
@@ -31,7 +32,7 @@ export function Frame() {
             <span>{t('common:app')}</span>
           </Link>
           <nav aria-label={t('common:nav.label')} className={classes.nav}>
-            <Link to="/" activeOptions={{ exact: false }} activeProps={{ 'data-active': true }}>
+            <Link to="/" data-active={path === '/' || path.startsWith('/projects') || undefined}>
               {t('common:nav.projects')}
             </Link>
             {me.data?.operator && (

@@ -21,17 +21,17 @@ export function ErrorBox({ error, children }: { error: DeploymentError; children
           {error.message && error.message !== told(error) && <span className={classes.detail}>{error.message}</span>}
         </div>
       </div>
+      {hint && (
+        <p className={classes.hint}>
+          <span className={classes.label}>{t('deployments:page.whatToDo')}</span> {hint}
+        </p>
+      )}
       {lines.length > 0 && (
         <div>
           <p className={classes.label}>{t('deployments:page.lastLines')}</p>
           {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
           <pre tabIndex={0}>{lines.map(plain).join('\n')}</pre>
         </div>
-      )}
-      {hint && (
-        <p className={classes.hint}>
-          <span className={classes.label}>{t('deployments:page.whatToDo')}</span> {hint}
-        </p>
       )}
       {children}
     </div>

@@ -1,8 +1,8 @@
 import { useAction, useData } from '@kit/api/query';
 import type { Project } from '@kit/api/types';
 import { useText } from '@kit/i18n';
-import { PageHead, Section } from '@kit/ui/Section';
 import { ProblemBox } from '@kit/ui/ProblemBox';
+import { PageHead, Section } from '@kit/ui/Section';
 import { Button, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { keepPreviousData } from '@tanstack/react-query';

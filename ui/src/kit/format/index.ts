@@ -20,6 +20,7 @@ export interface Format {
 
 /** The formats of a language. Times are shown in the zone of the person's own machine. */
 export function formatFor(language: string): Format {
+  const fine = new Intl.NumberFormat(language, { maximumFractionDigits: 2 });
   const number = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
   const percent = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 0 });
   const time = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
@@ -81,7 +82,7 @@ export function formatFor(language: string): Format {
   return {
     bytes,
     number: (n) => number.format(n),
-    cores: (milli) => number.format(milli / 1000),
+    cores: (milli) => fine.format(milli / 1000),
     percent: (share) => percent.format(share),
     time: (at) => time.format(new Date(at)),
     clock: (at) => clock.format(new Date(at)),

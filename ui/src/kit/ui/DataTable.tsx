@@ -20,7 +20,6 @@ interface DataTableProps<T> {
 export function DataTable<T>({ label, columns, rows, rowKey }: DataTableProps<T>) {
   return (
     <div className={classes.frame}>
-      {/* biome-ignore lint/a11y/noRedundantRoles: display:block on narrow screens removes the implied one */}
       <table className={classes.table} role="table" aria-label={label}>
         <thead>
           <tr>
@@ -33,10 +32,8 @@ export function DataTable<T>({ label, columns, rows, rowKey }: DataTableProps<T>
         </thead>
         <tbody>
           {rows.map((row) => (
-            // biome-ignore lint/a11y/noRedundantRoles: as above
             <tr key={rowKey(row)} role="row">
               {columns.map((column) => (
-                // biome-ignore lint/a11y/noRedundantRoles: as above
                 <td
                   key={column.label}
                   role="cell"

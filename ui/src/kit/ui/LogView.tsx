@@ -54,7 +54,6 @@ export function LogView({ log, label, height, waiting }: LogViewProps) {
   const { from, to } = visible(view.top, view.height, row, count);
   return (
     <div className={classes.frame}>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
       <div
         ref={box}
         className={classes.box}

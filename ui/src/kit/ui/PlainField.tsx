@@ -24,7 +24,15 @@ export function PlainPassword(props: FieldProps) {
     <div className={classes.password}>
       <PlainField {...props} type={shown ? 'text' : 'password'} />
       <button type="button" aria-label={t('identity:field.show')} aria-pressed={shown} onClick={() => setShown(!shown)}>
-        <svg width="18" height="18" viewBox="0 0 24 24" fill="none" stroke="currentColor" strokeWidth="2" aria-hidden="true">
+        <svg
+          width="18"
+          height="18"
+          viewBox="0 0 24 24"
+          fill="none"
+          stroke="currentColor"
+          strokeWidth="2"
+          aria-hidden="true"
+        >
           <path d="M2 12s3.6-7 10-7 10 7 10 7-3.6 7-10 7-10-7-10-7z" />
           <circle cx="12" cy="12" r="3" />
           {shown && <path d="M4 4l16 16" />}

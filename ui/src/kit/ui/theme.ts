@@ -9,6 +9,7 @@ export const theme = createTheme({
   fontFamilyMonospace: 'var(--pandu-mono)',
   headings: { fontFamily: 'var(--pandu-font)', fontWeight: '650' },
   cursorType: 'pointer',
+  components: { InputWrapper: { defaultProps: { withAsterisk: false } } },
   colors: {
     harbour: [
       '#e6f6f9',
