@@ -95,6 +95,13 @@ func (r *rig) set(statuses ...*agentv1.InstanceStatus) {
 	r.link.Changed()
 }
 
+// free is how many more logs the live session would send.
+func (r *rig) free() int {
+	r.link.mu.Lock()
+	defer r.link.mu.Unlock()
+	return maxLogs - len(r.link.live.free)
+}
+
 func live(key string, revision uint64) *agentv1.Entry {
 	return &agentv1.Entry{Key: key, Revision: revision, Body: []byte(key)}
 }
@@ -296,7 +303,7 @@ func TestAnotherAddressIsTakenWhenAManagerDies(t *testing.T) {
 
 func TestLogsHaveStreamsOfTheirOwn(t *testing.T) {
 	m, r, s := begin(t)
-	hold := make(chan struct{})
+	hold, began := make(chan struct{}), make(chan struct{})
 	r.logs = func(ctx context.Context, req *agentv1.LogRequest, send func(*agentv1.LogChunk) error) error {
 		switch req.GetInstanceId() {
 		case "short":
@@ -306,6 +313,7 @@ func TestLogsHaveStreamsOfTheirOwn(t *testing.T) {
 		case "broken":
 			return errors.New("disk")
 		default:
+			began <- struct{}{}
 			select {
 			case <-hold:
 			case <-ctx.Done():
@@ -323,6 +331,7 @@ func TestLogsHaveStreamsOfTheirOwn(t *testing.T) {
 	if c := m.Chunk(t); !c.GetEnd() {
 		t.Errorf("chunk is %v, expected the end", c)
 	}
+	waitFor(t, func() bool { return r.free() == maxLogs })
 	ask("2", "missing")
 	if f := s.Failed(t); f.GetId() != "2" || f.GetCode() != "not_found" {
 		t.Errorf("failed is %v", f)
@@ -333,6 +342,7 @@ func TestLogsHaveStreamsOfTheirOwn(t *testing.T) {
 	}
 	for i := range maxLogs {
 		ask(fmt.Sprint("held ", i), "followed")
+		<-began
 	}
 	ask("4", "followed")
 	if f := s.Failed(t); f.GetId() != "4" || f.GetCode() != "busy" {

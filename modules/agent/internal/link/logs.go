@@ -24,8 +24,9 @@ func (s *session) serveLog(ctx context.Context, id string, req *agentv1.LogReque
 		return
 	}
 	s.work.Go(func() {
-		defer func() { <-s.free }()
-		if err := s.sendLog(ctx, id, req); err != nil && ctx.Err() == nil {
+		err := s.sendLog(ctx, id, req)
+		<-s.free // before the failure is told: whoever hears of it may ask again at once
+		if err != nil && ctx.Err() == nil {
 			s.out.note(func(o *outbox) { o.fail(id, failureCode(err), fault.From(err).Message) })
 		}
 	})

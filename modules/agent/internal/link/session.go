@@ -112,9 +112,9 @@ func (s *session) hello(ctx context.Context) error {
 	}}})
 }
 
-// deliver sends one message; a manager that takes none for three beats is left.
+// deliver sends one message; a manager that takes none for three beats (and three seconds) is left.
 func (s *session) deliver(ctx context.Context, beat time.Duration, m *agentv1.AgentMessage) error {
-	watchdog := time.AfterFunc(3*beat, func() { s.cancel(errStuck) })
+	watchdog := time.AfterFunc(3*max(beat, time.Second), func() { s.cancel(errStuck) })
 	defer watchdog.Stop()
 	err := s.stream.Send(m)
 	if errors.Is(err, io.EOF) && ctx.Err() == nil {
