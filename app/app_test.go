@@ -283,13 +283,13 @@ func (w *sealWorker) Work(context.Context, *river.Job[jobs.SealEvents]) error {
 
 // Two processes: what one inserts the other works, and nobody works a queue it does not serve.
 func TestOrdersAreWorkedByWhoeverServesTheirQueue(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn, files := pgtest.DSN(t), "PANDU_DATA_DIR="+t.TempDir()
 	with := func(w *sealWorker) func(p *Process) {
 		return func(p *Process) { p.workers = river.NewWorkers(); river.AddWorker(p.workers, w) }
 	}
 	var seals, builds sealWorker
-	manager := launch(t, settings(t, "WORKER_MODE=!", "DATABASE_URL="+dsn, "PANDU_DATA_DIR_SHARED=true"), nil)
-	launch(t, settings(t, "WORKER_MODE=project:build", "DATABASE_URL="+dsn, "PANDU_DATA_DIR_SHARED=true"), with(&builds))
+	manager := launch(t, settings(t, "WORKER_MODE=!", "DATABASE_URL="+dsn, files), nil)
+	launch(t, settings(t, "WORKER_MODE=project:build", "DATABASE_URL="+dsn, files), with(&builds))
 	insert := func() {
 		tx, err := manager.db.Pool.Begin(t.Context())
 		if err != nil {
@@ -307,7 +307,7 @@ func TestOrdersAreWorkedByWhoeverServesTheirQueue(t *testing.T) {
 	if err != nil || !slices.Equal(waiting, []string{"audit:seal"}) {
 		t.Errorf("queues without a process: %q, error %v", waiting, err)
 	}
-	launch(t, settings(t, "WORKER_MODE=audit:seal", "DATABASE_URL="+dsn, "PANDU_DATA_DIR_SHARED=true"), with(&seals))
+	launch(t, settings(t, "WORKER_MODE=audit:seal", "DATABASE_URL="+dsn, files), with(&seals))
 	eventually(t, func() bool { return seals.runs.Load() == 1 })
 	if builds.runs.Load() != 0 {
 		t.Error("a process worked a queue it does not serve")

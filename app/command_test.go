@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,8 +55,9 @@ func serve(t *testing.T, environ ...string) *child {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { c.ended <- c.Wait() }()
-	t.Cleanup(func() { _ = c.Process.Kill() })
+	gone := make(chan struct{})
+	go func() { c.ended <- c.Wait(); close(gone) }()
+	t.Cleanup(func() { _ = c.Process.Kill(); <-gone })
 	eventually(t, func() bool {
 		select {
 		case err := <-c.ended:
@@ -83,6 +85,7 @@ func dataDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		endGateway(t, dir)
 		s := pgprivate.New(filepath.Join(dir, "postgres"), quiet)
 		if s.Start(context.Background()) == nil {
 			_ = s.Stop(context.Background())
@@ -90,6 +93,26 @@ func dataDir(t *testing.T) string {
 		_ = os.RemoveAll(dir)
 	})
 	return dir
+}
+
+// endGateway ends the gateway that an agent started for this data directory: it outlives everybody else by design.
+func endGateway(t *testing.T, dir string) {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range processes {
+		body, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(body), "WORKER_MODE=gateway\x00") || !strings.Contains(string(body), "PANDU_DATA_DIR="+dir+"\x00") {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 }
 
 // The whole in one command: made from nothing, killed outright, started again with the same data, ended cleanly.

@@ -90,7 +90,10 @@ func TestProcessWithOtherFilesIsRefused(t *testing.T) {
 	}
 	same := settings(t, "WORKER_MODE=*", "DATABASE_URL="+dsn, "PANDU_DATA_DIR="+first.DataDir)
 	launch(t, same, nil)
-	launch(t, settings(t, "WORKER_MODE=*", "DATABASE_URL="+dsn, "PANDU_DATA_DIR_SHARED=true"), nil)
+	lie := settings(t, "WORKER_MODE=*", "DATABASE_URL="+dsn, "PANDU_DATA_DIR_SHARED=true")
+	if err := Run(t.Context(), lie, Options{Log: quiet}); err == nil || !strings.Contains(err.Error(), "declared shared, but") {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestLongDeadProcessWithOtherFilesIsNoReason(t *testing.T) {
