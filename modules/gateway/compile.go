@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -43,7 +44,7 @@ func (c *compiler) next(now *table, from source) (next *table, gone []*set, err 
 		return nil, nil, err
 	}
 	next = now.clone()
-	next.epoch, next.revision = head.GetEpoch(), head.GetRevision()
+	next.epoch, next.revision = cmp.Or(head.GetEpoch(), &agentv1.Epoch{}), head.GetRevision() // never nil once served
 	for _, s := range c.served {
 		if s.kept != c.pass {
 			next.remove(s)

@@ -125,6 +125,24 @@ func TestHostMovesBetweenEnvironments(t *testing.T) {
 	}
 }
 
+// Even a table that names no epoch is not followed by an older one.
+func TestOlderTableIsRefused(t *testing.T) {
+	bare := func(revision uint64) source {
+		return func(func([]byte) error) (*agentv1.RouteTable, error) { return &agentv1.RouteTable{Revision: revision}, nil }
+	}
+	c := newCompiler(newRegistry(0))
+	served, _, err := c.next(emptyTable(), bare(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.next(served, bare(1)); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := c.next(served, bare(2)); err != nil {
+		t.Errorf("the same revision: %v", err)
+	}
+}
+
 func TestUnchangedSetsAreKept(t *testing.T) {
 	c := newCompiler(newRegistry(0))
 	first, _, err := c.next(emptyTable(), rawTable(t, 1, routeSet("a", "x.test"), routeSet("b", "y.test"), routeSet("c", "z.test")))
