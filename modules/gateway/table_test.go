@@ -128,7 +128,9 @@ func TestHostMovesBetweenEnvironments(t *testing.T) {
 // Even a table that names no epoch is not followed by an older one.
 func TestOlderTableIsRefused(t *testing.T) {
 	bare := func(revision uint64) source {
-		return func(func([]byte) error) (*agentv1.RouteTable, error) { return &agentv1.RouteTable{Revision: revision}, nil }
+		return func(func([]byte) error) (*agentv1.RouteTable, error) {
+			return &agentv1.RouteTable{Revision: revision}, nil
+		}
 	}
 	c := newCompiler(newRegistry(0))
 	served, _, err := c.next(emptyTable(), bare(2))
