@@ -40,10 +40,14 @@ type sealEvents struct {
 	audit *audit.Service
 }
 
-// Work seals what is there.
+// Work seals what is there, batch by batch.
 func (w *sealEvents) Work(ctx context.Context, _ *river.Job[jobs.SealEvents]) error {
-	_, err := w.audit.Seal(ctx)
-	return err
+	for {
+		n, err := w.audit.Seal(ctx)
+		if err != nil || !audit.More(n) {
+			return err
+		}
+	}
 }
 
 // sweep is something that a process looks for again and again, so that what was lost is found.
