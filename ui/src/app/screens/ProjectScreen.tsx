@@ -1,7 +1,8 @@
 import { useText } from '@kit/i18n';
 import { told } from '@kit/i18n/problem';
 import { Bone, LoadFailed } from '@kit/ui/States';
-import { Link, Outlet, useNavigate } from '@tanstack/react-router';
+import { Link, Outlet, useLocation, useNavigate } from '@tanstack/react-router';
+import { useEffect, useRef } from 'react';
 import { Newest } from '../../features/deployments/Newest';
 import { ProjectHeader } from '../../features/projects/ProjectHeader';
 import classes from './ProjectScreen.module.css';
@@ -25,6 +26,14 @@ export function ProjectScreen() {
   const place = usePlace();
   const project = useProject(place);
   const environment = useEnvironment(place);
+  const nav = useRef<HTMLElement>(null);
+  const path = useLocation({ select: (location) => location.pathname });
+  // On a narrow screen the sections scroll sideways: the one that is open must be in sight.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the path decides which section is open
+  useEffect(() => {
+    const open = nav.current?.querySelector<HTMLElement>('[data-active]');
+    if (open && nav.current) nav.current.scrollLeft = open.offsetLeft - nav.current.clientWidth / 3;
+  }, [path]);
   const problem = project.error ?? environment.error;
   if (problem && !(project.data && environment.data)) {
     return (
@@ -63,7 +72,7 @@ export function ProjectScreen() {
           <Bone width={320} height={20} />
         </div>
       )}
-      <nav aria-label={t('projects:header.sections')} className={classes.tabs}>
+      <nav ref={nav} aria-label={t('projects:header.sections')} className={classes.tabs}>
         {tabs.map(([to, name]) => (
           <Link
             key={name}

@@ -29,7 +29,6 @@ export function ErrorBox({ error, children }: { error: DeploymentError; children
       {lines.length > 0 && (
         <div>
           <p className={classes.label}>{t('deployments:page.lastLines')}</p>
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
           <pre tabIndex={0}>{lines.map(plain).join('\n')}</pre>
         </div>
       )}

@@ -124,7 +124,7 @@ function Details({ observed }: { observed: Observed }) {
   const facts: string[] = [];
   if (observed.message || hasText(`problems:${observed.reason}`))
     facts.push(told({ ...observed, code: observed.reason }));
-  if (observed.exit_code !== null && observed.state !== 'ready') {
+  if (observed.exit_code !== 0 || observed.state === 'completed') {
     facts.push(t('deployments:instances.exit', { code: observed.exit_code }));
   }
   if (observed.restarts > 0) facts.push(t('deployments:instances.restarts', { count: observed.restarts }));

@@ -11,7 +11,6 @@ export interface Wish {
   upload_id?: string;
   image?: string;
   release_id?: string;
-  start?: boolean;
 }
 
 const at = (place: Place) => ({ path: { project: place.project, environment: place.environment } });
@@ -28,11 +27,14 @@ export const deploy = (place: Place, body: Wish) =>
 export const getDeployments = (place: Place, cursor?: string) =>
   ok(api.GET('/projects/{project}/environments/{environment}/deployments', { params: paged(place, cursor) }));
 
-export const getDeployment = (id: string) => ok(api.GET('/deployments/{id}', { params: { path: { id } } }));
+export const getDeployment = (id: string) =>
+  ok(api.GET('/deployments/{deployment}', { params: { path: { deployment: id } } }));
 
-export const cancelDeployment = (id: string) => ok(api.POST('/deployments/{id}/cancel', { params: { path: { id } } }));
+export const cancelDeployment = (id: string) =>
+  ok(api.POST('/deployments/{deployment}/cancel', { params: { path: { deployment: id } } }));
 
-export const retryDeployment = (id: string) => ok(api.POST('/deployments/{id}/retry', { params: { path: { id } } }));
+export const retryDeployment = (id: string) =>
+  ok(api.POST('/deployments/{deployment}/retry', { params: { path: { deployment: id } } }));
 
 export const getReleases = (place: Place, cursor?: string) =>
   ok(api.GET('/projects/{project}/environments/{environment}/releases', { params: paged(place, cursor) }));
@@ -43,7 +45,7 @@ export const getInstances = (place: Place) =>
 export const getUploads = (project: string, cursor?: string) =>
   ok(api.GET('/projects/{project}/uploads', { params: { path: { project }, query: { cursor } } }));
 
-export const deleteUpload = (id: string) => ok(api.DELETE('/uploads/{id}', { params: { path: { id } } }));
+export const deleteUpload = (id: string) => ok(api.DELETE('/uploads/{upload}', { params: { path: { upload: id } } }));
 
 /** Where an upload's bytes are. A link carries no headers, so the organization goes into the query. */
 export function uploadUrl(id: string): string {

@@ -3,17 +3,18 @@ import { useText } from '@kit/i18n';
 import { DownIcon } from '@kit/ui/icons';
 import type { ComponentPropsWithRef } from 'react';
 import classes from './AccountButton.module.css';
+import { organizationOf } from './me';
 
 /** The button of the account menu: a letter for the person, the organization's name beside it. */
 export function AccountButton({ me, ...rest }: { me: Me } & ComponentPropsWithRef<'button'>) {
   const t = useText();
-  const name = me.user?.name || me.user?.email || me.token?.name || '?';
+  const name = me.user?.name || me.user?.email || '?';
   return (
     <button type="button" {...rest} className={classes.button} aria-label={t('identity:account.menu')}>
       <span className={classes.letter} aria-hidden="true">
         {[...name][0]?.toUpperCase()}
       </span>
-      <span className={classes.name}>{me.organization?.name ?? name}</span>
+      <span className={classes.name}>{organizationOf(me)?.name ?? name}</span>
       <DownIcon size={14} />
     </button>
   );

@@ -8,6 +8,7 @@ import { type MantineColorScheme, Menu, useMantineColorScheme } from '@mantine/c
 import { useNavigate } from '@tanstack/react-router';
 import { AccountButton } from './AccountButton';
 import { saveLocale, signOut } from './api';
+import { organizationOf } from './me';
 
 const schemes: MantineColorScheme[] = ['light', 'dark', 'auto'];
 
@@ -37,7 +38,7 @@ export function AccountMenu({ me, opened, onChange }: { me: Me; opened: boolean;
         <AccountButton me={me} />
       </Menu.Target>
       <Menu.Dropdown mah="calc(100dvh - 80px)" style={{ overflowY: 'auto' }}>
-        <Menu.Label>{me.user?.email ?? me.token?.name}</Menu.Label>
+        <Menu.Label>{me.user?.email}</Menu.Label>
         <Menu.Item leftSection={<KeyIcon size={14} />} onClick={() => void navigate({ to: '/tokens' })}>
           {t('identity:account.tokens')}
         </Menu.Item>
@@ -48,8 +49,8 @@ export function AccountMenu({ me, opened, onChange }: { me: Me; opened: boolean;
             {organizations.map((organization) => (
               <Menu.Item
                 key={organization.id}
-                leftSection={mark(organization.id === me.organization?.id)}
-                aria-current={organization.id === me.organization?.id || undefined}
+                leftSection={mark(organization.id === organizationOf(me)?.id)}
+                aria-current={organization.id === organizationOf(me)?.id || undefined}
                 onClick={() => {
                   chooseOrganization(organization.slug);
                   // Everything on the page belongs to the other organization: begin anew.

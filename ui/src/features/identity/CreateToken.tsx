@@ -16,7 +16,7 @@ export function CreateToken({ onClose }: { onClose: () => void }) {
   const [name, setName] = useState('');
   const [days, setDays] = useState('90');
   const create = useAction(
-    () => createToken({ name: name.trim(), expires_in_days: days === '' ? undefined : Number(days) }),
+    () => createToken({ name: name.trim(), scopes: ['*'], days: days === '' ? undefined : Number(days) }),
     { stale: [['tokens']], quiet: true },
   );
   return (
@@ -24,7 +24,7 @@ export function CreateToken({ onClose }: { onClose: () => void }) {
       {create.data ? (
         <div className={classes.body}>
           <p>{t('identity:tokens.once')}</p>
-          <CopyField value={create.data.token} label={t('identity:tokens.token')} />
+          <CopyField value={create.data.secret} label={t('identity:tokens.token')} />
           <div className={classes.foot}>
             <Button onClick={onClose}>{t('identity:tokens.done')}</Button>
           </div>

@@ -8,18 +8,19 @@ import { field, secret, useSetup, useSubmit } from './useSetup';
 export function SetUp({ done }: { done: () => void }) {
   const t = useText();
   const setup = useSetup();
-  const token = new URLSearchParams(location.search).get('token');
+  // After the #, the secret reaches no server's log.
+  const token = location.hash.slice(1) || new URLSearchParams(location.search).get('token');
   const { problem, busy, submit } = useSubmit(
     (form) =>
       setUp({
-        token: token ?? '',
+        secret: token ?? '',
         name: field(form, 'name'),
         email: field(form, 'email'),
         password: secret(form, 'password'),
       }),
     done,
   );
-  const over = setup !== undefined && !setup.setup_required;
+  const over = setup !== undefined && !setup.pending;
   return (
     <DoorFrame title={t('identity:setUp.title')} lead={over || !token ? undefined : t('identity:setUp.lead')}>
       {over && <p className={classes.notice}>{t('identity:setUp.done')}</p>}

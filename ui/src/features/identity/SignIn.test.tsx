@@ -7,7 +7,7 @@ import { doorOf, nextPath } from './doors';
 import { SignIn } from './SignIn';
 
 const server = network();
-const setup = { pending: false, registration: 'open', setup_required: false };
+const setup = { pending: false, registration: 'open' };
 
 async function fill() {
   await userEvent.type(screen.getByLabelText('E-mail'), 'sari@example.com');

@@ -14,7 +14,7 @@ export function SignIn({ done }: { done: () => void }) {
   );
   return (
     <DoorFrame title={t('identity:signIn.title')}>
-      {setup?.setup_required && <p className={classes.notice}>{t('identity:signIn.waiting')}</p>}
+      {setup?.pending && <p className={classes.notice}>{t('identity:signIn.waiting')}</p>}
       <DoorForm submit={submit} busy={busy} problem={problem} label={t('identity:signIn.submit')}>
         <EmailField />
         <PasswordField />
@@ -25,7 +25,7 @@ export function SignIn({ done }: { done: () => void }) {
             {t('identity:signIn.noAccount')} <a href={`/register${location.search}`}>{t('identity:signIn.register')}</a>
           </>
         )}
-        {setup?.registration === 'invite' && !setup.setup_required && t('identity:signIn.invite')}
+        {setup?.registration === 'invite' && !setup.pending && t('identity:signIn.invite')}
       </p>
     </DoorFrame>
   );

@@ -1,6 +1,5 @@
 import { useAction, useData } from '@kit/api/query';
 import type { Project } from '@kit/api/types';
-import { useFormat } from '@kit/format';
 import { useText } from '@kit/i18n';
 import { Confirm } from '@kit/ui/Dialog';
 import { Radio, TextInput } from '@mantine/core';
@@ -18,7 +17,6 @@ interface DeleteDialogProps {
 /** Asks for the name, and what shall happen to data when there is any. */
 export function DeleteDialog({ project, place, onDeleted, onClose }: DeleteDialogProps) {
   const t = useText();
-  const format = useFormat();
   const [typed, setTyped] = useState('');
   const [choice, setChoice] = useState<'keep' | 'delete'>();
   const volumes = useData(partKey(place, 'volumes'), () => getVolumes(place));
@@ -52,7 +50,6 @@ export function DeleteDialog({ project, place, onDeleted, onClose }: DeleteDialo
                 {items.map((volume) => (
                   <li key={volume.id}>
                     {volume.service}/{volume.name}
-                    {volume.size_bytes !== null && ` · ${format.bytes(volume.size_bytes)}`}
                   </li>
                 ))}
               </ul>

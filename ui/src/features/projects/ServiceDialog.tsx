@@ -22,10 +22,18 @@ export function changesOf(service: Service, form: FormData, choice: HealthChoice
   if (!service.task && number('replicas') !== service.replicas) changes.replicas = number('replicas');
   if (memory !== service.memory) changes.memory = memory;
   if (milli !== service.milli_cpu) changes.milli_cpu = milli;
-  if (number('port') !== service.port) changes.port = number('port');
+  const reset: NonNullable<Overrides['reset']> = [];
+  if (number('port') !== service.port) {
+    if (number('port') > 0) changes.port = number('port');
+    else reset.push('port');
+  }
   if ((form.get('public') === 'on') !== service.public) changes.public = form.get('public') === 'on';
   const health = healthFrom(choice, text('path'), text('command'), service.health);
-  if (JSON.stringify(health) !== JSON.stringify(service.health)) changes.health = health;
+  if (JSON.stringify(health) !== JSON.stringify(service.health)) {
+    if (health) changes.health = health;
+    else reset.push('health');
+  }
+  if (reset.length > 0) changes.reset = reset;
   return changes;
 }
 

@@ -43,7 +43,7 @@ it('sets everything of a pasted file at once', async () => {
 });
 
 it('says why a change was refused', async () => {
-  server.use(gives(path, stored), refuses('patch', path, 403, { code: 'denied', detail: 'Denied.' }));
+  server.use(gives(path, stored), refuses('patch', path, 403, { code: 'permission_missing', detail: 'Denied.' }));
   draw(<Variables place={place} />);
   await userEvent.click(await screen.findByRole('button', { name: 'Remove: TOKEN' }));
   const dialog = screen.getByRole('dialog', { name: 'Remove TOKEN?' });

@@ -31,7 +31,7 @@ export const getName = (slug: string) => ok(api.GET('/names', { params: { query:
 export const getEnvironment = (place: Place) =>
   ok(api.GET('/projects/{project}/environments/{environment}', { params: at(place) }));
 
-export const changeEnvironment = (place: Place, body: { own_port?: boolean }) =>
+export const changeEnvironment = (place: Place, body: { own_port: boolean }) =>
   ok(api.PATCH('/projects/{project}/environments/{environment}', { params: at(place), body }));
 
 export const startEnvironment = (place: Place) =>
@@ -41,7 +41,11 @@ export const stopEnvironment = (place: Place) =>
   ok(api.POST('/projects/{project}/environments/{environment}/stop', { params: at(place) }));
 
 export const restartEnvironment = (place: Place, service?: string) =>
-  ok(api.POST('/projects/{project}/environments/{environment}/restart', { params: at(place), body: { service } }));
+  ok(
+    api.POST('/projects/{project}/environments/{environment}/restart', {
+      params: { ...at(place), query: { service } },
+    }),
+  );
 
 export const changeService = (place: Place, service: string, body: Overrides) =>
   ok(
@@ -71,7 +75,11 @@ export const addDomain = (place: Place, hostname: string) =>
   ok(api.POST('/projects/{project}/environments/{environment}/domains', { params: at(place), body: { hostname } }));
 
 export const deleteDomain = (place: Place, id: string) =>
-  ok(api.DELETE('/projects/{project}/environments/{environment}/domains/{id}', { params: { path: { ...place, id } } }));
+  ok(
+    api.DELETE('/projects/{project}/environments/{environment}/domains/{domain}', {
+      params: { path: { ...place, domain: id } },
+    }),
+  );
 
 export const getVolumes = (place: Place) =>
   ok(api.GET('/projects/{project}/environments/{environment}/volumes', { params: at(place) }));

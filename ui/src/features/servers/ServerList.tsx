@@ -57,7 +57,7 @@ function ServerTable({ servers }: { servers: Server[] }) {
       rows={servers}
       rowKey={(server) => server.id}
       columns={[
-        { label: t('servers:list.name'), wide: true, cell: (server) => <Named server={server} /> },
+        { label: t('servers:list.name'), cell: (server) => <Named server={server} /> },
         { label: t('servers:list.state'), cell: (server) => <State server={server} /> },
         { label: t('servers:list.seen'), cell: (server) => <Seen server={server} /> },
         {

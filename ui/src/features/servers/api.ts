@@ -2,6 +2,6 @@ import { api, ok } from '@kit/api/client';
 
 export const serversKey = ['servers'];
 
-export const getServers = (cursor?: string) => ok(api.GET('/servers', { params: { query: { cursor } } }));
+export const getServers = () => ok(api.GET('/servers'));
 
 export const addServer = (name: string) => ok(api.POST('/servers', { body: { name } }));

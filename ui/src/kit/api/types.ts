@@ -1,30 +1,35 @@
 import type { components } from './schema';
 
 type Schemas = components['schemas'];
+// The document cannot say that a reference may be null; these fields are when there is nothing.
+type Nullable<T, K extends keyof T> = Omit<T, K> & { [N in K]: T[N] | null };
 
-export type Deployment = Schemas['Deployment'];
-export type DeploymentError = Schemas['DeploymentError'];
+export type DeploymentError = Schemas['Error'];
+export type Build = Nullable<Schemas['BuildView'], 'error'>;
+export type Deployment = Omit<Nullable<Schemas['DeploymentView'], 'error' | 'release'>, 'builds'> & { builds: Build[] };
 export type DeploymentState = Deployment['state'];
-export type Build = Schemas['Build'];
 export type Domain = Schemas['Domain'];
-export type Environment = Schemas['Environment'];
 export type Health = Schemas['Health'];
-export type Instance = Schemas['Instance'];
+export type Service = Nullable<Schemas['ServiceView'], 'health'>;
+export type Environment = Omit<Nullable<Schemas['EnvironmentView'], 'release'>, 'deployment' | 'services'> & {
+  deployment: Deployment | null;
+  services: Service[];
+};
+export type Instance = Nullable<Schemas['InstanceView'], 'observed' | 'server'>;
 export type Me = Schemas['Me'];
 export type Moment = Schemas['Moment'];
 export type Note = Schemas['Note'];
-export type Overrides = Schemas['Overrides'];
-export type Project = Schemas['Project'];
-export type Release = Schemas['Release'];
+export type Overrides = Schemas['Update-serviceRequest'];
+export type Project = Schemas['ProjectView'];
+export type Release = Schemas['ReleaseView'];
 export type Server = Schemas['Server'];
-export type Service = Schemas['Service'];
-export type Source = Schemas['Source'];
+export type Source = Schemas['SourceView'];
 export type System = Schemas['System'];
 export type Token = Schemas['Token'];
-export type TokenCreated = Schemas['TokenCreated'];
-export type Upload = Schemas['Upload'];
+export type TokenCreated = Schemas['NewToken'];
+export type Upload = Schemas['UploadView'];
 export type Variable = Schemas['Variable'];
-export type Volume = Schemas['Volume'];
+export type Volume = Schemas['VolumeView'];
 export type Warning = Schemas['Warning'];
 
 /** What every managed thing can be said to be. */

@@ -10,8 +10,14 @@ interface Told {
 /** What the server said, in the person's language: by code and parameters, else its own English sentence. */
 export function told({ code, message, parameters }: Told): string {
   const key = `problems:${code}`;
-  if (code && hasText(key)) return textOf(key, parameters);
+  if (code && hasText(key) && (filled(key, parameters) || !message)) return textOf(key, parameters);
   return message || text('problems:unexpected');
+}
+
+// A sentence with a hole that nothing fills is worse than an English one.
+function filled(key: string, parameters: Record<string, string> = {}): boolean {
+  const holes = textOf(key, { skipInterpolation: true }).matchAll(/{{(\w+)}}/g);
+  return [...holes].every((hole) => parameters[hole[1] ?? ''] !== undefined);
 }
 
 /** What to do about it, when we know; undefined otherwise. */

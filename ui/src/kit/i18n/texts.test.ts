@@ -86,5 +86,8 @@ it('counts as each language does', async () => {
 it('tells a problem by its code, and by its own sentence when the code is new', () => {
   const parameters = { slug: 'shop', suggestion: 'shop-2' };
   expect(told({ code: 'slug_taken', message: 'Taken.', parameters })).toBe('shop is already taken. shop-2 is free.');
+  expect(told({ code: 'slug_taken', message: 'You have it already.', parameters: { slug: 'shop' } })).toBe(
+    'You have it already.',
+  );
   expect(told({ code: 'never_heard_of', message: 'The moon is full.' })).toBe('The moon is full.');
 });
