@@ -1,10 +1,11 @@
 package converge
 
 import (
+	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
+	"pandu/modules/kit/fault"
 	"pandu/modules/spec"
 )
 
@@ -12,20 +13,25 @@ import (
 const defaultPort = 8080
 
 // environ is the environment of a container, NAME=value, sorted. variables are the secrets of its environment; image
-// is what the image sets, which only matters to leave its PORT alone.
-func environ(c spec.Container, variables, image map[string]string, port int) []string {
+// is what the image sets, which only matters to leave its PORT alone. It fails when a value demands a variable that is not set.
+func environ(c spec.Container, variables, image map[string]string, port int) ([]string, error) {
 	values := map[string]string{}
 	if c.AllVariables {
-		for name, v := range variables {
-			values[name] = v
-		}
+		maps.Copy(values, variables)
 	}
+	lookup := func(name string) (string, bool) { v, ok := variables[name]; return v, ok }
 	for _, e := range c.Env {
-		if !e.FromVariable {
-			values[e.Name] = resolve(e.Value, variables)
-		} else if v, ok := variables[e.Name]; ok {
-			values[e.Name] = v
+		if e.FromVariable {
+			if v, ok := variables[e.Name]; ok {
+				values[e.Name] = v
+			}
+			continue
 		}
+		value, err := spec.Expand(e.Value, lookup)
+		if err != nil {
+			return nil, &withReason{"variables", fault.From(err).Message, err}
+		}
+		values[e.Name] = value
 	}
 	if _, ok := values["PORT"]; !ok && image["PORT"] == "" {
 		values["PORT"] = strconv.Itoa(port)
@@ -35,31 +41,7 @@ func environ(c spec.Container, variables, image map[string]string, port int) []s
 		out = append(out, name+"="+v)
 	}
 	slices.Sort(out)
-	return out
-}
-
-// resolve puts variables in place of ${NAME}; one that does not exist is empty. $$ is a dollar; any other dollar stays.
-func resolve(value string, variables map[string]string) string {
-	var b strings.Builder
-	for {
-		before, rest, found := strings.Cut(value, "$")
-		b.WriteString(before)
-		if !found {
-			return b.String()
-		}
-		switch {
-		case strings.HasPrefix(rest, "$"):
-			b.WriteByte('$')
-			value = rest[1:]
-		case strings.HasPrefix(rest, "{") && strings.Contains(rest, "}"):
-			name, after, _ := strings.Cut(rest[1:], "}")
-			b.WriteString(variables[name])
-			value = after
-		default:
-			b.WriteByte('$')
-			value = rest
-		}
-	}
+	return out, nil
 }
 
 // givenPort is the port that is known before anything runs: of the specification, else the only one the image exposes.

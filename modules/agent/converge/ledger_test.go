@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pandu/modules/agent/agentv1"
+	"pandu/modules/kit/fault"
 	"pandu/modules/spec"
 )
 
@@ -153,16 +154,27 @@ func TestEnviron(t *testing.T) {
 		"one passes":       {spec.Container{Env: []spec.Env{{Name: "TOKEN", FromVariable: true}, {Name: "NONE", FromVariable: true}}}, nil, "[PORT=8080 TOKEN=s3cret]"},
 		"own value wins":   {spec.Container{AllVariables: true, Env: []spec.Env{{Name: "HOST", Value: "x"}}}, nil, "[HOST=x PORT=8080 TOKEN=s3cret]"},
 		"references":       {spec.Container{Env: []spec.Env{{Name: "URL", Value: "pg://u:${TOKEN}@${HOST}/${NONE}"}}}, nil, "[PORT=8080 URL=pg://u:s3cret@db/]"},
-		"dollars":          {spec.Container{Env: []spec.Env{{Name: "A", Value: "$$HOST $HOST $${HOST} ${HOST $"}}}, nil, "[A=$HOST $HOST ${HOST} ${HOST $ PORT=8080]"},
+		"dollars":          {spec.Container{Env: []spec.Env{{Name: "A", Value: "$$HOST $HOST $${HOST} ${NONE:-x}"}}}, nil, "[A=$HOST db ${HOST} x PORT=8080]"},
 		"own port":         {spec.Container{Env: []spec.Env{{Name: "PORT", Value: "9"}}}, nil, "[PORT=9]"},
 		"specified port":   {spec.Container{Port: 81}, nil, "[PORT=81]"},
 		"image's own PORT": {spec.Container{}, map[string]string{"PORT": "5000"}, "[]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := environ(c.spec, variables, c.image, announcedPort(c.spec, nil)); len(got) == 0 && c.want != "[]" || len(got) > 0 && "["+join(got)+"]" != c.want {
+			got, err := environ(c.spec, variables, c.image, announcedPort(c.spec, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) == 0 && c.want != "[]" || len(got) > 0 && "["+join(got)+"]" != c.want {
 				t.Errorf("got %v, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+func TestEnvironDemandsVariables(t *testing.T) {
+	_, err := environ(spec.Container{Env: []spec.Env{{Name: "A", Value: "${SECRET:?set it}"}}}, nil, nil, 80)
+	if fault.From(err).Code != "variable_missing" {
+		t.Error(err)
 	}
 }
 

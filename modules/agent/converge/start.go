@@ -129,7 +129,11 @@ func (c *Converger) make(ctx context.Context, i *instance, d desired) (string, e
 		return "", &withReason{"limits", "No address is free in its environment.", err}
 	}
 	subnet, _ := c.ledger.subnetOf(environment.id)
-	request := c.request(i, image, variables)
+	env, err := environ(i.spec, variables, image.Env, announcedPort(i.spec, image.Ports))
+	if err != nil {
+		return "", err
+	}
+	request := c.request(i, image, env)
 	request.Network, request.Address, request.DNS = networkName(environment), address, subnet.Addr().Next()
 	id, err := c.deps.Docker.Create(ctx, request)
 	if err != nil {
@@ -139,11 +143,11 @@ func (c *Converger) make(ctx context.Context, i *instance, d desired) (string, e
 }
 
 // request is the container of an instance, made from its specification only.
-func (c *Converger) request(i *instance, image docker.Image, variables map[string]string) docker.Create {
+func (c *Converger) request(i *instance, image docker.Image, env []string) docker.Create {
 	s := i.spec
 	r := docker.Create{
 		Name: containerName(i.body), Image: image.ID, Hostname: i.body.GetService(), Labels: c.containerLabels(i),
-		Env:        environ(s, variables, image.Env, announcedPort(s, image.Ports)),
+		Env:        env,
 		Entrypoint: s.Entrypoint, Command: s.Command, User: s.User, WorkingDir: s.WorkingDir,
 		StopSignal: s.StopSignal, StopGrace: i.grace(), ReadOnly: s.ReadOnly,
 	}

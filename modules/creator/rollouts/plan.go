@@ -322,8 +322,10 @@ func matching(w *deployments.World, svc spec.Service) []deployments.Instance {
 // taskKey names a run of a task: once for each release.
 func taskKey(r *deployments.Release, svc spec.Service) string { return r.ID.String() + ":" + svc.Name }
 
+// ready also holds for what somebody changed by hand on a server: its agent reports drift in place of ready, and goes
+// on sending visitors there.
 func ready(i deployments.Instance) bool {
-	return i.State() == agentv1.InstanceState_INSTANCE_STATE_READY
+	return i.State() == agentv1.InstanceState_INSTANCE_STATE_READY || (i.State() == agentv1.InstanceState_INSTANCE_STATE_DRIFTED && i.ReadyAt != nil)
 }
 
 func started(i deployments.Instance) bool {
