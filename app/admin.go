@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pandu/config"
+	"pandu/modules/agent"
 	"pandu/modules/kit/fault"
 	"pandu/modules/manager/audit"
 	"pandu/modules/manager/identity"
@@ -21,7 +22,7 @@ import (
 // adminCommand holds what the operator of an installation does beside the API, on a machine that has its settings.
 func adminCommand() *cobra.Command {
 	c := &cobra.Command{Use: "admin", Short: "Look after this installation, from a machine that has its settings"}
-	c.AddCommand(setupLinkCommand(), bootstrapTokenCommand(), joinTokenCommand())
+	c.AddCommand(setupLinkCommand(), bootstrapTokenCommand(), joinTokenCommand(), stopGatewayCommand())
 	return c
 }
 
@@ -86,6 +87,28 @@ func joinTokenCommand() *cobra.Command {
 	c.Flags().StringVar(&file, "file", "", "write the token there, readable by its owner only, instead of printing it")
 	_ = c.MarkFlagRequired("server") // the flag exists
 	return c
+}
+
+func stopGatewayCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "stop-gateway", Short: "Stop the gateway of this machine, which otherwise outlives everything: its sites go down", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(config.This())
+			if err != nil {
+				return err
+			}
+			pid, err := agent.StopGateway(cmd.Context(), cfg.Gateway.Dir)
+			if err != nil {
+				return err
+			}
+			if pid == 0 {
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), "no gateway runs")
+			} else {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "gateway %d stopped\n", pid)
+			}
+			return err
+		},
+	}
 }
 
 // writePrivate writes a file that is whole or not there, readable by its owner only.

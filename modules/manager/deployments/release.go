@@ -99,7 +99,7 @@ func choosePublic(app *spec.Application, overrides map[string]projects.Override)
 	chosen := false
 	for i := range app.Services {
 		if p := overrides[app.Services[i].Name].Public; p != nil {
-			app.Services[i].Public = *p
+			app.Services[i].Public, app.Services[i].Internal = *p, !*p
 			chosen = chosen || *p
 		}
 	}

@@ -101,6 +101,7 @@ func hostConfig(c Create) *container.HostConfig {
 	}
 	if c.DNS.IsValid() {
 		h.DNS = []netip.Addr{c.DNS}
+		h.DNSSearch = []string{"."} // the machine's search domains would be tried before the bare name of a service
 	}
 	for _, m := range c.Mounts {
 		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Source: m.Volume, Target: m.Path, ReadOnly: m.ReadOnly})

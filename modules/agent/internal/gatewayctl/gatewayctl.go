@@ -86,15 +86,19 @@ func New(d Deps) (*Control, error) {
 	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make gateway directory: %w", err)
 	}
-	socket := filepath.Join(d.Dir, agentv1.GatewaySocketFile)
+	transport, client := dial(d.Dir)
+	return &Control{
+		deps: d, http: transport, wake: make(chan struct{}, 1), client: client, state: State{Error: "no gateway has answered yet"},
+	}, nil
+}
+
+// dial makes a client of the gateway in a directory; nothing is connected yet.
+func dial(dir string) (*http.Transport, agentv1connect.GatewayServiceClient) {
+	socket := filepath.Join(dir, agentv1.GatewaySocketFile)
 	transport := &http.Transport{MaxIdleConnsPerHost: 2, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket)
 	}}
-	return &Control{
-		deps: d, http: transport, wake: make(chan struct{}, 1),
-		client: agentv1connect.NewGatewayServiceClient(&http.Client{Transport: transport}, "http://gateway"),
-		state:  State{Error: "no gateway has answered yet"},
-	}, nil
+	return transport, agentv1connect.NewGatewayServiceClient(&http.Client{Transport: transport}, "http://gateway")
 }
 
 // SetRoutes says what the gateway shall serve: the live entries of the routes stream. Before the first snapshot of this
