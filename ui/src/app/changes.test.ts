@@ -24,7 +24,7 @@ it('refreshes the project that changed and leaves others alone', () => {
 });
 
 it('refreshes every project when the change does not say which', () => {
-  expect(stale([{ kind: 'server', id: 's' }])).toEqual([
+  expect(stale([{ kind: 'servers', id: 's' }])).toEqual([
     'project/shop',
     'project/shop/production/instances',
     'project/blog',
