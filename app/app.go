@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 
 	"pandu/config"
@@ -57,6 +58,7 @@ type Process struct {
 	rollouts  *rollouts.Rollouts
 	builds    *builds.Builds
 	agents    *agentsServer
+	requests  *prometheus.HistogramVec
 
 	opsServer, panelServer *server
 }

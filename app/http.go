@@ -141,6 +141,7 @@ func (p *Process) newPanel() (Service, error) {
 	if p.panel == nil {
 		p.panel = NewPanel(p.cfg, p.log)
 	}
+	p.panel.Use(p.timed)
 	if _, err := p.declare(p.panel); err != nil {
 		return nil, err
 	}

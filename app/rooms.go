@@ -54,6 +54,8 @@ func (p *Process) newRooms() (Service, error) {
 		DB: p.db, Orders: p.orders, Log: p.log, Identity: r.identity, Storage: r.storage, Servers: r.servers,
 		Routing: r.routing, Projects: r.projects,
 	})
+	p.ops.Show("sessions", func() any { return r.servers.Memory() })
+	p.measure()
 	return hooks{name: "rooms", start: p.prepareRooms}, nil
 }
 

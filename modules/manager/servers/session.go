@@ -41,7 +41,8 @@ type session struct {
 	keys     map[string]*agentv1.KeyStatus
 	info     *agentv1.ServerInfo
 	synced   bool
-	beat     atomic.Int64 // unix nanoseconds of the last message, for the ops page only
+	revision map[agentv1.Stream]*atomic.Uint64 // sent, for the ops page; the map itself never changes
+	beat     atomic.Int64                      // unix nanoseconds of the last message, for the ops page only
 }
 
 // errReplaced ends a session when the agent has opened another one.
@@ -159,7 +160,7 @@ func (s *Service) begin(ctx context.Context, live *session, stream agentv1.Strea
 			fresh = append(fresh, e)
 		}
 	}
-	live.sent[stream] = revision
+	live.mark(stream, revision)
 	switch {
 	case same && held == revision:
 		return nil
@@ -189,8 +190,13 @@ func (s *Service) advance(ctx context.Context, live *session, stream agentv1.Str
 			live.live[stream][e.GetKey()] = e
 		}
 	}
-	live.sent[stream] = revision
+	live.mark(stream, revision)
 	return live.send(ctx, delta(live, stream, from, revision, entries))
+}
+
+func (l *session) mark(stream agentv1.Stream, revision uint64) {
+	l.sent[stream] = revision
+	l.revision[stream].Store(revision)
 }
 
 func delta(live *session, stream agentv1.Stream, from, revision uint64, entries []*agentv1.Entry) *agentv1.ManagerMessage {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -40,6 +41,7 @@ func (d sessionDoor) Session(ctx context.Context, stream *connect.BidiStream[age
 		server: server, number: number, epoch: epoch, end: end, over: ctx.Done(),
 		out: make(chan *agentv1.ManagerMessage, 64), wake: make(chan struct{}, 1), heard: make(chan struct{}, 1),
 		sent: map[agentv1.Stream]uint64{}, live: map[agentv1.Stream]map[string]*agentv1.Entry{},
+		revision: map[agentv1.Stream]*atomic.Uint64{streams[0]: new(atomic.Uint64), streams[1]: new(atomic.Uint64)},
 		statuses: map[string]*agentv1.InstanceStatus{}, keys: map[string]*agentv1.KeyStatus{}, info: hello.GetServer(),
 	}
 	d.register(live)
