@@ -125,7 +125,10 @@ func (slogHook) Levels() []logrus.Level {
 
 func (h slogHook) Fire(e *logrus.Entry) error {
 	level := slog.LevelError
-	if e.Level == logrus.WarnLevel {
+	switch {
+	case e.Message == "response completed with error":
+		level = slog.LevelDebug // also what is merely not there yet, which every push asks for first
+	case e.Level == logrus.WarnLevel:
 		level = slog.LevelWarn
 	}
 	h.log.Log(context.Background(), level, "registry", "message", e.Message)
