@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,7 +23,7 @@ import (
 // adminCommand holds what the operator of an installation does beside the API, on a machine that has its settings.
 func adminCommand() *cobra.Command {
 	c := &cobra.Command{Use: "admin", Short: "Look after this installation, from a machine that has its settings"}
-	c.AddCommand(setupLinkCommand(), bootstrapTokenCommand(), joinTokenCommand(), stopGatewayCommand())
+	c.AddCommand(setupLinkCommand(), bootstrapTokenCommand(), joinTokenCommand(), acceptHistoryCommand(), stopGatewayCommand())
 	return c
 }
 
@@ -87,6 +88,28 @@ func joinTokenCommand() *cobra.Command {
 	c.Flags().StringVar(&file, "file", "", "write the token there, readable by its owner only, instead of printing it")
 	_ = c.MarkFlagRequired("server") // the flag exists
 	return c
+}
+
+func acceptHistoryCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "accept-history",
+		Short: "After restoring a backup: take what the database holds for the truth, and let the servers that wait for this go on",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withRooms(cmd.Context(), func(ctx context.Context, r adminRooms) error {
+				names, err := r.servers.AcceptHistory(ctx, identity.System(uuid.Nil, "command line"))
+				if err != nil {
+					return err
+				}
+				if len(names) == 0 {
+					_, err = fmt.Fprintln(cmd.OutOrStdout(), "no server waits for this")
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "accepted; these go on when they connect again: %s\n", strings.Join(names, ", "))
+				return err
+			})
+		},
+	}
 }
 
 func stopGatewayCommand() *cobra.Command {
