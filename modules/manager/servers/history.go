@@ -21,12 +21,20 @@ func (s *Service) AcceptHistory(ctx context.Context, actor identity.Actor) ([]st
 		return nil, fault.New(fault.Denied, "operator_required", "Only an operator of this platform accepts a history.")
 	}
 	var names []string
-	err := s.DB.InTx(ctx, func(tx pgx.Tx) (err error) {
-		if names, err = pg.Values[string](ctx, tx, endObserving, nil); err != nil {
-			return fmt.Errorf("end observing: %w", err)
+	err := s.DB.InTx(ctx, func(tx pgx.Tx) error {
+		rows, err := pg.All[struct {
+			ID   uuid.UUID `db:"id"`
+			Name string    `db:"name"`
+		}](ctx, tx, endObserving, nil)
+		if err != nil || len(rows) == 0 {
+			return err
 		}
-		if len(names) == 0 {
-			return nil
+		names = nil
+		for _, row := range rows {
+			names = append(names, row.Name)
+			if err := pg.Notify(ctx, tx, NoticeServer, uuid.Nil, row.ID); err != nil { // its session ends, and it connects again
+				return err
+			}
 		}
 		if _, err := pg.Exec(ctx, tx, insertEpoch, pg.Args{"reason": "accepted by " + actor.Label}); err != nil {
 			return fmt.Errorf("begin epoch: %w", err)
@@ -40,7 +48,7 @@ func (s *Service) AcceptHistory(ctx context.Context, actor identity.Actor) ([]st
 const endObserving = `
 	update servers.servers set mode = 'normal', mode_reason = ''
 	where mode = 'observe' and deleted_at is null
-	returning name`
+	returning id, name`
 
 const insertEpoch = `
 	insert into servers.epochs (number, lineage, reason)

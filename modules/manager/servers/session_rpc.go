@@ -67,7 +67,7 @@ func (d sessionDoor) hold(ctx context.Context, live *session, stream *connect.Bi
 			return err
 		}
 		if reason != "" {
-			return live.send(ctx, &agentv1.ManagerMessage{Message: &agentv1.ManagerMessage_Observe{Observe: &agentv1.Observe{Reason: reason}}})
+			return d.onlyObserve(ctx, live, reason)
 		}
 		return d.push(ctx, live, hello)
 	})
@@ -82,6 +82,23 @@ func (d sessionDoor) hold(ctx context.Context, live *session, stream *connect.Bi
 		}
 	})
 	return group.Wait()
+}
+
+// errAccepted ends a session that only observed, so that the agent comes back to a new history.
+var errAccepted = fault.New(fault.Unavailable, "history_accepted", "A new history begins. Connect again.")
+
+// onlyObserve sends nothing but why nothing is sent, until somebody wakes the session.
+func (d sessionDoor) onlyObserve(ctx context.Context, live *session, reason string) error {
+	err := live.send(ctx, &agentv1.ManagerMessage{Message: &agentv1.ManagerMessage_Observe{Observe: &agentv1.Observe{Reason: reason}}})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-live.wake:
+		return errAccepted
+	}
 }
 
 func (d sessionDoor) write(ctx context.Context, live *session, stream *connect.BidiStream[agentv1.AgentMessage, agentv1.ManagerMessage]) error {
