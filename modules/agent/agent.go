@@ -141,7 +141,9 @@ func (a *Agent) Close() error {
 
 // StopGateway ends the gateway of this machine that serves from a directory, and returns its process id, 0 when none
 // runs. The agent would start another one, so it is stopped first.
-func StopGateway(ctx context.Context, dir string) (pid int, err error) { return gatewayctl.Stop(ctx, dir) }
+func StopGateway(ctx context.Context, dir string) (pid int, err error) {
+	return gatewayctl.Stop(ctx, dir)
+}
 
 // desired hands a stream that changed to whoever carries it out. A stream of which nothing was ever accepted (a new
 // server, or a ledger that was put aside) is not an empty one: nobody hears of it.
