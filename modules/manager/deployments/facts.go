@@ -24,42 +24,94 @@ type facts struct {
 	known     bool // what agents said is known to be true now
 }
 
+// facts reads one environment.
 func (s *Service) facts(ctx context.Context, actor identity.Actor, e projects.Environment) (facts, error) {
-	f := facts{world: &World{TasksDone: map[string]bool{}}}
-	f.world.Environment = e
-	var err error
-	if f.head, err = s.head(ctx, s.DB.Pool, e.ID); err != nil {
-		return f, err
+	all, err := s.factsOf(ctx, actor, e)
+	return all[e.ID], err
+}
+
+// factsOf reads environments with a fixed number of statements, however many they are.
+func (s *Service) factsOf(ctx context.Context, actor identity.Actor, environments ...projects.Environment) (map[uuid.UUID]facts, error) {
+	all := map[uuid.UUID]facts{}
+	var ids, servers []uuid.UUID
+	for _, e := range environments {
+		ids = append(ids, e.ID)
 	}
-	if f.head.LiveID != nil {
-		r, err := s.release(ctx, s.DB.Pool, actor, e.ID, *f.head.LiveID)
-		if err != nil {
-			return f, err
-		}
-		f.live = &r
-	}
-	newest, err := s.newest(ctx, actor, e.ID)
+	heads, err := s.heads(ctx, actor, ids...)
 	if err != nil {
-		return f, err
+		return nil, err
 	}
-	if d, ok := newest[e.ID]; ok {
-		f.newest = &d
+	live, err := s.liveReleases(ctx, actor, ids...)
+	if err != nil {
+		return nil, err
 	}
-	if err := s.readInstances(ctx, s.DB.Pool, actor, f.world); err != nil {
-		return f, err
+	newest, err := s.newest(ctx, actor, ids...)
+	if err != nil {
+		return nil, err
 	}
-	if f.overrides, err = s.Projects.Overrides(ctx, s.DB.Pool, actor, e.ID); err != nil {
-		return f, err
+	instances, done, err := s.instancesOf(ctx, s.DB.Pool, actor, ids...)
+	if err != nil {
+		return nil, err
 	}
-	if f.head.ServerID != nil {
-		states, err := s.Servers.Sessions(ctx, s.DB.Pool, *f.head.ServerID)
-		if err != nil {
-			return f, err
+	overrides, err := s.Projects.OverridesOf(ctx, s.DB.Pool, actor, ids...)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range heads {
+		if h.ServerID != nil {
+			servers = append(servers, *h.ServerID)
 		}
-		f.server = states[*f.head.ServerID]
-		f.known = f.server.Synced
 	}
-	return f, nil
+	states, err := s.Servers.Sessions(ctx, s.DB.Pool, servers...)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range environments {
+		f := facts{head: heads[e.ID], overrides: overrides[e.ID]}
+		f.world = &World{Environment: e, Instances: instances[e.ID], TasksDone: done[e.ID]}
+		if r, ok := live[e.ID]; ok {
+			f.live = &r
+		}
+		if d, ok := newest[e.ID]; ok {
+			f.newest = &d
+		}
+		if f.head.ServerID != nil {
+			f.server = states[*f.head.ServerID]
+			f.known = f.server.Synced
+		}
+		all[e.ID] = f
+	}
+	return all, nil
+}
+
+func (s *Service) heads(ctx context.Context, actor identity.Actor, environments ...uuid.UUID) (map[uuid.UUID]Head, error) {
+	rows, err := pg.All[struct {
+		EnvironmentID uuid.UUID `db:"environment_id"`
+		Head
+	}](ctx, s.DB.Pool, selectHeads, pg.Args{"organization": actor.OrganizationID, "environments": environments})
+	if err != nil {
+		return nil, fmt.Errorf("read heads: %w", err)
+	}
+	all := map[uuid.UUID]Head{}
+	for _, row := range rows {
+		all[row.EnvironmentID] = row.Head
+	}
+	return all, nil
+}
+
+func (s *Service) liveReleases(ctx context.Context, actor identity.Actor, environments ...uuid.UUID) (map[uuid.UUID]Release, error) {
+	rows, err := pg.All[struct {
+		EnvironmentID uuid.UUID `db:"environment_id"`
+		Release
+	}](ctx, s.DB.Pool, selectLiveReleases, pg.Args{"organization": actor.OrganizationID, "environments": environments})
+	if err != nil {
+		return nil, fmt.Errorf("read live releases: %w", err)
+	}
+	all := map[uuid.UUID]Release{}
+	for _, row := range rows {
+		all[row.EnvironmentID] = row.Release
+	}
+	return all, nil
 }
 
 func (s *Service) newest(ctx context.Context, actor identity.Actor, environments ...uuid.UUID) (map[uuid.UUID]Deployment, error) {
@@ -128,3 +180,13 @@ func (f facts) warnings() []Warning {
 	}
 	return order(list)
 }
+
+const selectHeads = `
+	select environment_id, server_id, live_id, serving_id, target_id from deployments.heads
+	where organization_id = @organization and environment_id = any(@environments)`
+
+const selectLiveReleases = `
+	select r.environment_id, r.id, r.number, r.source_id, r.application, r.variables_version, r.created_at
+	from deployments.heads h
+	join deployments.releases r on r.organization_id = h.organization_id and r.id = h.live_id
+	where h.organization_id = @organization and h.environment_id = any(@environments)`

@@ -66,13 +66,13 @@ func (s *Service) projectViews(ctx context.Context, actor identity.Actor, list [
 	}
 	var environmentIDs []uuid.UUID
 	status := map[uuid.UUID]string{}
+	facts, err := s.factsOf(ctx, actor, environments...)
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range environments {
 		environmentIDs = append(environmentIDs, e.ID)
-		f, err := s.facts(ctx, actor, e)
-		if err != nil {
-			return nil, err
-		}
-		status[e.ID] = f.status(e)
+		status[e.ID] = facts[e.ID].status(e)
 	}
 	domains, err := s.Routing.Domains(ctx, s.DB.Pool, actor, environmentIDs...)
 	if err != nil {

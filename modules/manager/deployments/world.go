@@ -43,6 +43,7 @@ type World struct {
 // Instance is one replica of a service's specification on one server: one container.
 type Instance struct {
 	ID               uuid.UUID      `db:"id"`
+	EnvironmentID    uuid.UUID      `db:"environment_id"`
 	ReleaseID        uuid.UUID      `db:"release_id"`
 	Service          string         `db:"service"`
 	Index            int            `db:"index"`
@@ -142,41 +143,65 @@ func (s *Service) loadInstances(ctx context.Context, tx pgx.Tx, actor identity.A
 		return err
 	}
 	var err error
-	w.Held, err = s.Servers.Held(ctx, tx, w.Environment.ID)
-	return err
-}
-
-// readInstances fills in the instances of w's environment with what was observed of them.
-func (s *Service) readInstances(ctx context.Context, q pg.Querier, actor identity.Actor, w *World) error {
-	args := pg.Args{"organization": actor.OrganizationID, "environment": w.Environment.ID}
-	instances, err := pg.All[Instance](ctx, q, selectInstances, args)
-	if err != nil {
-		return fmt.Errorf("read instances: %w", err)
-	}
-	seen, err := s.Servers.Observations(ctx, q, w.Environment.ID)
-	if err != nil {
+	if w.Held, err = s.Servers.Held(ctx, tx, w.Environment.ID); err != nil {
 		return err
 	}
+	seen, err := s.Servers.Observations(ctx, tx, w.Environment.ID)
 	w.Keys = map[string]agentv1.KeyStatus_State{}
 	for key, o := range seen {
 		if o.Key != nil {
 			w.Keys[key] = o.Key.GetState()
 		}
 	}
-	for i := range instances {
-		if o, ok := seen[servers.KeyOf("instance", instances[i].ID)]; ok && o.ServerID == instances[i].ServerID {
-			instances[i].Status, instances[i].ObservedAt = o.Instance, o.ObservedAt
-		}
-	}
-	w.Instances = instances
-	done, err := pg.Values[string](ctx, q, selectTasksDone, args)
+	return err
+}
+
+// readInstances fills in the instances of w's environment with what was observed of them.
+func (s *Service) readInstances(ctx context.Context, q pg.Querier, actor identity.Actor, w *World) error {
+	instances, done, err := s.instancesOf(ctx, q, actor, w.Environment.ID)
 	if err != nil {
-		return fmt.Errorf("read finished tasks: %w", err)
+		return err
 	}
-	for _, key := range done {
-		w.TasksDone[key] = true
+	w.Instances, w.TasksDone = instances[w.Environment.ID], done[w.Environment.ID]
+	if w.TasksDone == nil {
+		w.TasksDone = map[string]bool{}
 	}
 	return nil
+}
+
+// instancesOf reads the instances of environments with what was observed of them, and which tasks have ended well.
+func (s *Service) instancesOf(ctx context.Context, q pg.Querier, actor identity.Actor, environments ...uuid.UUID) (map[uuid.UUID][]Instance, map[uuid.UUID]map[string]bool, error) {
+	args := pg.Args{"organization": actor.OrganizationID, "environments": environments}
+	rows, err := pg.All[Instance](ctx, q, selectInstances, args)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read instances: %w", err)
+	}
+	seen, err := s.Servers.Observations(ctx, q, environments...)
+	if err != nil {
+		return nil, nil, err
+	}
+	instances := map[uuid.UUID][]Instance{}
+	for _, i := range rows {
+		if o, ok := seen[servers.KeyOf("instance", i.ID)]; ok && o.ServerID == i.ServerID {
+			i.Status, i.ObservedAt = o.Instance, o.ObservedAt
+		}
+		instances[i.EnvironmentID] = append(instances[i.EnvironmentID], i)
+	}
+	tasks, err := pg.All[struct {
+		EnvironmentID uuid.UUID `db:"environment_id"`
+		TaskKey       string    `db:"task_key"`
+	}](ctx, q, selectTasksDone, args)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read finished tasks: %w", err)
+	}
+	done := map[uuid.UUID]map[string]bool{}
+	for _, t := range tasks {
+		if done[t.EnvironmentID] == nil {
+			done[t.EnvironmentID] = map[string]bool{}
+		}
+		done[t.EnvironmentID][t.TaskKey] = true
+	}
+	return instances, done, nil
 }
 
 func (s *Service) loadVolumes(ctx context.Context, tx pgx.Tx, actor identity.Actor, w *World) error {
@@ -242,15 +267,15 @@ const selectNow = `
 	select clock_timestamp()`
 
 const selectInstances = `
-	select id, release_id, service, index, task_key, spec, spec_hash, variables_version, server_id, desired, cause, created_at,
+	select id, environment_id, release_id, service, index, task_key, spec, spec_hash, variables_version, server_id, desired, cause, created_at,
 	       ready_at, completed_at
 	from deployments.instances
-	where organization_id = @organization and environment_id = @environment and gone_at is null
+	where organization_id = @organization and environment_id = any(@environments) and gone_at is null
 	order by created_at, id`
 
 const selectTasksDone = `
-	select distinct task_key from deployments.instances
-	where organization_id = @organization and environment_id = @environment and task_key is not null and completed_at is not null`
+	select distinct environment_id, task_key from deployments.instances
+	where organization_id = @organization and environment_id = any(@environments) and task_key is not null and completed_at is not null`
 
 const selectVolumes = `
 	select id, name, server_id, created_at from deployments.volumes

@@ -27,11 +27,23 @@ type Override struct {
 
 // Overrides reads what people set for the services of an environment, by service.
 func (s *Service) Overrides(ctx context.Context, q pg.Querier, actor identity.Actor, environment uuid.UUID) (map[string]Override, error) {
-	rows, err := pg.All[overrideRow](ctx, q, selectOverrides, pg.Args{"organization": actor.OrganizationID, "environment": environment})
+	all, err := s.OverridesOf(ctx, q, actor, environment)
+	if err != nil {
+		return nil, err
+	}
+	if all[environment] == nil {
+		return map[string]Override{}, nil
+	}
+	return all[environment], nil
+}
+
+// OverridesOf reads what people set for the services of environments, by environment and service.
+func (s *Service) OverridesOf(ctx context.Context, q pg.Querier, actor identity.Actor, environments ...uuid.UUID) (map[uuid.UUID]map[string]Override, error) {
+	rows, err := pg.All[overrideRow](ctx, q, selectOverrides, pg.Args{"organization": actor.OrganizationID, "environments": environments})
 	if err != nil {
 		return nil, fmt.Errorf("read service settings: %w", err)
 	}
-	all := map[string]Override{}
+	all := map[uuid.UUID]map[string]Override{}
 	for _, row := range rows {
 		o := Override{Replicas: row.Replicas, Memory: row.Memory, MilliCPU: row.MilliCPU, Port: row.Port, Public: row.Public, Nonce: row.Nonce}
 		if row.Health != nil {
@@ -40,7 +52,10 @@ func (s *Service) Overrides(ctx context.Context, q pg.Querier, actor identity.Ac
 				return nil, fmt.Errorf("read health check of %s: %w", row.Name, err)
 			}
 		}
-		all[row.Name] = o
+		if all[row.EnvironmentID] == nil {
+			all[row.EnvironmentID] = map[string]Override{}
+		}
+		all[row.EnvironmentID][row.Name] = o
 	}
 	return all, nil
 }
@@ -80,19 +95,20 @@ func (o Override) Check() error {
 }
 
 type overrideRow struct {
-	Name     string `db:"name"`
-	Replicas *int   `db:"replicas"`
-	Memory   *int64 `db:"memory"`
-	MilliCPU *int64 `db:"milli_cpu"`
-	Port     *int   `db:"port"`
-	Health   []byte `db:"health"`
-	Public   *bool  `db:"public"`
-	Nonce    string `db:"nonce"`
+	EnvironmentID uuid.UUID `db:"environment_id"`
+	Name          string    `db:"name"`
+	Replicas      *int      `db:"replicas"`
+	Memory        *int64    `db:"memory"`
+	MilliCPU      *int64    `db:"milli_cpu"`
+	Port          *int      `db:"port"`
+	Health        []byte    `db:"health"`
+	Public        *bool     `db:"public"`
+	Nonce         string    `db:"nonce"`
 }
 
 const selectOverrides = `
-	select name, replicas, memory, milli_cpu, port, health, public, nonce from projects.services
-	where organization_id = @organization and environment_id = @environment`
+	select environment_id, name, replicas, memory, milli_cpu, port, health, public, nonce from projects.services
+	where organization_id = @organization and environment_id = any(@environments)`
 
 const upsertOverride = `
 	insert into projects.services (organization_id, environment_id, name, replicas, memory, milli_cpu, port, health, public, nonce)

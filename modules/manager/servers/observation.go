@@ -24,14 +24,14 @@ type Observation struct {
 	ObservedAt time.Time
 }
 
-// Observations reads what is known of an owner's keys, by key.
-func (s *Service) Observations(ctx context.Context, q pg.Querier, owner uuid.UUID) (map[string]Observation, error) {
+// Observations reads what is known of the keys of owners, by key.
+func (s *Service) Observations(ctx context.Context, q pg.Querier, owners ...uuid.UUID) (map[string]Observation, error) {
 	rows, err := pg.All[struct {
 		ServerID   uuid.UUID `db:"server_id"`
 		Key        string    `db:"key"`
 		Body       []byte    `db:"body"`
 		ObservedAt time.Time `db:"observed_at"`
-	}](ctx, q, selectObservations, pg.Args{"owner": owner})
+	}](ctx, q, selectObservations, pg.Args{"owners": owners})
 	if err != nil {
 		return nil, fmt.Errorf("read observations: %w", err)
 	}
@@ -61,4 +61,4 @@ func (s *Service) recordJoin(ctx context.Context, tx pgx.Tx, server uuid.UUID) e
 
 const selectObservations = `
 	select server_id, key, body, observed_at from servers.observations
-	where owner = @owner`
+	where owner = any(@owners)`
