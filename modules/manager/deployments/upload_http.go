@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -72,6 +73,9 @@ func (s *Service) createUpload(c echo.Context, actor identity.Actor) error {
 	if err != nil {
 		return err
 	}
+	connection := http.NewResponseController(c.Response())
+	c.Request().Body = io.NopCloser(&patient{c.Request().Body, connection})
+	defer func() { _ = connection.SetReadDeadline(time.Time{}) }() // the next request has its own patience
 	body, filename, err := uploadBody(c.Request())
 	if err != nil {
 		return err
@@ -84,6 +88,17 @@ func (s *Service) createUpload(c echo.Context, actor identity.Actor) error {
 		return err
 	}
 	return c.JSON(http.StatusCreated, uploadView(u, src))
+}
+
+// patient reads a body that may take long, but not stand still: what sends nothing for a minute gives its place to others.
+type patient struct {
+	io.Reader
+	connection *http.ResponseController
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	_ = p.connection.SetReadDeadline(time.Now().Add(time.Minute)) // where it cannot be set, the connection's own limits hold
+	return p.Reader.Read(b)
 }
 
 // uploadBody is the archive in a request: the body itself, or the first file of a form, read as it comes.
