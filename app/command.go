@@ -166,7 +166,7 @@ func askReady(ctx context.Context, listen string) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := (&http.Client{Timeout: 5 * time.Second}).Do(r)
 	if err != nil {
 		return fmt.Errorf("ask whether the process is ready: %w", err)
 	}

@@ -20,7 +20,7 @@ func NewLog(w io.Writer, c config.Log) *slog.Logger {
 	if c.Format == "json" || c.Format == "auto" && !terminal {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !terminal}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !terminal}))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net/http"
@@ -58,13 +59,9 @@ func (s *Service) identify(r *http.Request) (uuid.UUID, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return uuid.Nil, nil
 	}
-	text, err := ca.PeerServer(r.TLS)
-	if err != nil {
-		return uuid.Nil, nil // a manager, or nobody; the doors decide
-	}
-	id, err := uuid.Parse(text)
-	if err != nil {
-		return uuid.Nil, nil
+	id := named(r.TLS)
+	if id == uuid.Nil {
+		return id, nil // a manager, or nobody; the doors decide
 	}
 	serial := r.TLS.PeerCertificates[0].SerialNumber.String()
 	good, err := pg.Value[bool](r.Context(), s.DB.Pool, certificateGood, pg.Args{"serial": serial, "server": id})
@@ -75,6 +72,19 @@ func (s *Service) identify(r *http.Request) (uuid.UUID, error) {
 		return uuid.Nil, fault.New(fault.Unauthorized, "certificate_revoked", "This server's certificate is not valid any more. Join it again with a new token.")
 	}
 	return id, nil
+}
+
+// named is the server that a verified certificate names, uuid.Nil when it names none.
+func named(state *tls.ConnectionState) uuid.UUID {
+	text, err := ca.PeerServer(state)
+	if err != nil {
+		return uuid.Nil
+	}
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return uuid.Nil
+	}
+	return id
 }
 
 // Caller is the server that calls, from its certificate.
