@@ -32,7 +32,7 @@ func Plan(w *deployments.World) deployments.Changes {
 	case w.Environment.Wanted == projects.Stopped:
 		p.stop()
 	case w.Target == nil:
-		p.retireAll("deployment")
+		p.retireStale()
 	default:
 		p.run()
 	}
@@ -141,7 +141,8 @@ func (p *planner) remove() {
 	}
 	slices.Sort(p.c.DropKeys)
 	slices.Sort(p.c.ForgetKeys)
-	p.c.Removed = left == 0
+	// The routes' tombstone is forgotten with the rest, so the gateway must have carried it out by then.
+	p.c.Removed = left == 0 && w.RoutesServed
 }
 
 // run brings the target about.
@@ -158,11 +159,14 @@ func (p *planner) run() {
 			p.start(svc)
 		}
 	}
-	if w.Serving == nil || w.Serving.ID != w.Target.ID || !w.RoutesServed {
+	// Until the target is live everything that a failure goes back to stays.
+	done := w.Serving != nil && w.Serving.ID == w.Target.ID && (w.Deployment == nil || complete(w))
+	if !done || !w.RoutesServed {
+		p.retireStale()
 		return
 	}
 	p.retireOthers()
-	p.c.Live = w.Deployment != nil && complete(w)
+	p.c.Live = w.Deployment != nil
 }
 
 // failure is why a deployment cannot succeed because of a service; nil when it still can, or when none is under way.
@@ -221,13 +225,14 @@ func (p *planner) start(svc spec.Service) {
 	}
 }
 
-// blocked ends whoever else writes to a service's volumes and reports whether one of them is still there.
+// blocked ends whoever else writes to a service's volumes and reports whether one of them is still there. Services of
+// the target may share a volume, because their source says so.
 func (p *planner) blocked(svc spec.Service) bool {
 	mine := svc.Container.Writes()
 	blocked := false
 	for _, i := range p.w.Instances {
 		shared := slices.ContainsFunc(i.Spec.Writes(), func(id string) bool { return slices.Contains(mine, id) })
-		if !shared || p.isGone(i) {
+		if !shared || p.isGone(i) || (i.Service != svc.Name && belongs(p.w, p.w.Target, i)) {
 			continue
 		}
 		blocked = true
@@ -261,6 +266,25 @@ func (p *planner) retireOthers() {
 		}
 		p.retire(i, cause)
 	}
+}
+
+// retireStale ends what belongs to no release that may still be served: those that were superseded or given up on their
+// way. What has passed its gate may be in the routes that the gateway serves, so it waits for the newest ones.
+func (p *planner) retireStale() {
+	w := p.w
+	for _, i := range w.Instances {
+		named := i.ReadyAt != nil || ready(i)
+		if (named && !w.RoutesServed) || belongs(w, w.Target, i) || belongs(w, w.Serving, i) || belongs(w, w.Live, i) {
+			continue
+		}
+		p.retire(i, "deployment")
+	}
+}
+
+// belongs reports whether an instance that shall run is one of a release's.
+func belongs(w *deployments.World, r *deployments.Release, i deployments.Instance) bool {
+	svc := r.Service(i.Service)
+	return svc != nil && matches(w, r, *svc, svc.Container.Hash(), i)
 }
 
 // complete reports whether everything of the target is ready at this moment.
@@ -301,22 +325,46 @@ func satisfied(w *deployments.World, svc spec.Service, condition spec.Condition)
 	return n >= w.Replicas[svc.Name]
 }
 
-// matching lists the instances that shall run and have the specification of a service, those to be kept first. A
-// task's instance counts only for the release that asked for it.
+// matching lists the instances that shall run and have the specification of a service, those to be kept first: what
+// is well before what is not, older indexes before newer ones.
 func matching(w *deployments.World, svc spec.Service) []deployments.Instance {
 	hash := svc.Container.Hash()
 	var list []deployments.Instance
 	for _, i := range w.Instances {
-		if i.Desired != "running" || i.Service != svc.Name || i.SpecHash != hash {
-			continue
+		if matches(w, w.Target, svc, hash, i) {
+			list = append(list, i)
 		}
-		if svc.Task && (i.TaskKey == nil || *i.TaskKey != taskKey(w.Target, svc)) {
-			continue
-		}
-		list = append(list, i)
 	}
-	slices.SortStableFunc(list, func(a, b deployments.Instance) int { return cmp.Compare(a.Index, b.Index) })
+	slices.SortStableFunc(list, func(a, b deployments.Instance) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Index, b.Index))
+	})
 	return list
+}
+
+// matches reports whether an instance shall run and is one of a release's service. A task's instance counts only for
+// the release that asked for it, and one that failed before a deployment began says nothing about that deployment.
+func matches(w *deployments.World, r *deployments.Release, svc spec.Service, hash string, i deployments.Instance) bool {
+	if i.Desired != "running" || i.Service != svc.Name || i.SpecHash != hash {
+		return false
+	}
+	if svc.Task && (i.TaskKey == nil || *i.TaskKey != taskKey(r, svc)) {
+		return false
+	}
+	return !failed(i) || w.Deployment == nil || !i.CreatedAt.Before(w.Deployment.CreatedAt)
+}
+
+// rank orders instances by how well they are.
+func rank(i deployments.Instance) int {
+	switch {
+	case ready(i):
+		return 0
+	case i.ReadyAt != nil && !failed(i):
+		return 1
+	case !failed(i):
+		return 2
+	default:
+		return 3
+	}
 }
 
 // taskKey names a run of a task: once for each release.
