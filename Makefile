@@ -34,7 +34,7 @@ gen: ## write anew what is generated: protocol, API description, golden files, t
 bench: ## measure the paths that have a budget
 	go test -run '^$$' -bench . -benchtime 1s -exec '$(CURDIR)/$(TOOLS)/alone' ./...
 
-image: ## container images pandu:VERSION and pandu:VERSION-all-in-one, built without network in their steps
+image: ## container images pandu:latest (the roles) and pandu:all-in-one, without network in their steps
 	@$(TOOLS)/image $(VERSION)
 
 clean: ## remove what was built; .data (what make up keeps) stays
