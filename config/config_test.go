@@ -189,7 +189,7 @@ func TestKubernetesServiceVariablesAreIgnored(t *testing.T) {
 	load(t, "PANDU_PORT=tcp://10.96.0.7:8080", "PANDU_SERVICE_HOST=10.96.0.7", "PANDU_SERVICE_PORT=8080", "PANDU_SERVICE_PORT_HTTP=8080",
 		"PANDU_PORT_8080_TCP=tcp://10.96.0.7:8080", "PANDU_PORT_8080_TCP_PROTO=tcp", "PANDU_PORT_8080_TCP_PORT=8080", "PANDU_PORT_8080_TCP_ADDR=10.96.0.7",
 		"PANDU_GATEWAY_SERVICE_HOST=10.96.0.8", "PANDU_GATEWAY_PORT=udp://10.96.0.8:53", "PANDU_GATEWAY_PORT_53_UDP_ADDR=10.96.0.8",
-		"PANDU_URL=https://panel.example", "PANDU_TOKEN=abc", "PANDU_TEST_DATABASE_URL=postgres://localhost")
+		"PANDU_URL=https://panel.example", "PANDU_TOKEN=abc", "PANDU_TOKEN_FILE=/run/token", "PANDU_PROJECT=hello", "PANDU_TEST_DATABASE_URL=postgres://localhost")
 }
 
 func TestRefusals(t *testing.T) {

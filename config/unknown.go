@@ -11,7 +11,7 @@ import (
 
 // Variables that are not settings of the server and belong to Pandu nevertheless: the settings file, and what the
 // client commands and the tests read.
-var others = []string{"PANDU_CONFIG", "PANDU_URL", "PANDU_TOKEN", "PANDU_TOKEN_FILE"}
+var others = []string{"PANDU_CONFIG", "PANDU_URL", "PANDU_TOKEN", "PANDU_TOKEN_FILE", "PANDU_PROJECT"}
 
 // testPrefix is left alone, so that a binary under test starts in the tests' environment.
 const testPrefix = "PANDU_TEST_"
