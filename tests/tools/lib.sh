@@ -82,8 +82,9 @@ install() {
 }
 
 npm_install() {
-  if [ ! -d ui/node_modules ] || [ ui/package-lock.json -nt ui/node_modules/.package-lock.json ]; then
+  if ! cmp -s ui/package-lock.json ui/node_modules/.pandu-lock; then
     say "installing the dashboard's packages (npm ci)"
     (cd ui && npm ci --no-audit --no-fund --loglevel=error)
+    cp ui/package-lock.json ui/node_modules/.pandu-lock
   fi
 }
