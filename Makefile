@@ -18,6 +18,7 @@ down: ## stop what make up started; the data stays in .data
 
 build: ui ## dashboard and static binary bin/pandu
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pandu .
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/pandu-fileserver ./modules/kit/fileserver/cmd/pandu-fileserver
 
 ui: ## the dashboard into ui/dist, where the binary embeds it (skipped without Node 20.19)
 	@$(TOOLS)/ui
