@@ -20,6 +20,7 @@ COPY . .
 COPY --from=dashboard /ui/dist ui/dist
 RUN if [ -d vendor ]; then mod=vendor; else mod=readonly; fi && \
     CGO_ENABLED=0 go build -mod=$mod -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/usr/local/bin/pandu . && \
+    CGO_ENABLED=0 go build -mod=$mod -trimpath -ldflags "-s -w" -o /out/usr/local/bin/pandu-fileserver ./modules/kit/fileserver/cmd/pandu-fileserver && \
     mkdir -p /out/etc/ssl/certs /out/var/lib/pandu /out/tmp && chmod 1777 /out/tmp && \
     cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ && \
     printf 'root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n' >/out/etc/passwd && \
@@ -45,7 +46,7 @@ RUN if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then \
       apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql && \
       rm -rf /var/lib/apt/lists/*; \
     fi
-COPY --from=build /out/usr/local/bin/pandu /usr/local/bin/pandu
+COPY --from=build /out/usr/local/bin/ /usr/local/bin/
 COPY --from=build /out/etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 ENV PANDU_DATA_DIR=/var/lib/pandu
 VOLUME /var/lib/pandu
