@@ -79,7 +79,25 @@ func (r *Rollouts) plan(ctx context.Context, tx pgx.Tx, w *deployments.World) er
 			return err
 		}
 	}
-	return r.Deployments.Apply(ctx, tx, w, Plan(w))
+	c := Plan(w)
+	if withdraw(w, c) && w.Server != uuid.Nil {
+		if err := r.Deployments.PutRoutes(ctx, tx, w, Routes(w)); err != nil {
+			return err
+		}
+	}
+	return r.Deployments.Apply(ctx, tx, w, c)
+}
+
+// withdraw takes what is to end out of the world, so that the routes name it no more. It reports whether anything is.
+func withdraw(w *deployments.World, c deployments.Changes) bool {
+	for _, r := range c.Retire {
+		for i := range w.Instances {
+			if w.Instances[i].ID == r.Instance {
+				w.Instances[i].Desired = "gone"
+			}
+		}
+	}
+	return len(c.Retire) > 0
 }
 
 // NeedsServer reports whether an environment shall run something and has no place yet.

@@ -173,6 +173,9 @@ func (h *house) plan() (changed bool) {
 		w.RoutesServed = h.acked == len(h.sets)
 	}
 	c := rollouts.Plan(w)
+	if rollouts.Withdraw(w, c) && w.Server != uuid.Nil {
+		changed = h.put(rollouts.Routes(w)) || changed
+	}
 	return h.apply(c) || changed
 }
 

@@ -71,10 +71,13 @@ func (s *Service) Place(ctx context.Context, tx pgx.Tx, w *World) error {
 func (s *Service) PutRoutes(ctx context.Context, tx pgx.Tx, w *World, set *agentv1.RouteSet) error {
 	owner := servers.Owner{OrganizationID: w.Environment.OrganizationID, ID: w.Environment.ID}
 	key := servers.KeyOf("routes", w.Environment.ID)
+	var revision uint64
+	var err error
 	if set == nil {
-		return s.Servers.Tombstone(ctx, tx, w.Server, agentv1.Stream_STREAM_ROUTES, owner, "delete", key)
+		revision, err = s.Servers.Tombstone(ctx, tx, w.Server, agentv1.Stream_STREAM_ROUTES, owner, "delete", key)
+	} else {
+		revision, err = s.Servers.Put(ctx, tx, w.Server, agentv1.Stream_STREAM_ROUTES, owner, servers.Desired{Key: key, Body: set})
 	}
-	revision, err := s.Servers.Put(ctx, tx, w.Server, agentv1.Stream_STREAM_ROUTES, owner, servers.Desired{Key: key, Body: set})
 	if err != nil {
 		return err
 	}
@@ -104,7 +107,7 @@ func (s *Service) Apply(ctx context.Context, tx pgx.Tx, w *World, c Changes) err
 	}
 	owner := servers.Owner{OrganizationID: w.Environment.OrganizationID, ID: w.Environment.ID}
 	cause := "delete"
-	if err := s.Servers.Tombstone(ctx, tx, w.Server, agentv1.Stream_STREAM_INSTANCES, owner, cause, c.DropKeys...); err != nil {
+	if _, err := s.Servers.Tombstone(ctx, tx, w.Server, agentv1.Stream_STREAM_INSTANCES, owner, cause, c.DropKeys...); err != nil {
 		return err
 	}
 	if err := s.Servers.Forget(ctx, tx, w.Server, agentv1.Stream_STREAM_INSTANCES, c.ForgetKeys...); err != nil {
@@ -169,7 +172,7 @@ func (s *Service) applyInstances(ctx context.Context, tx pgx.Tx, w *World, c Cha
 		byCause[r.Cause] = append(byCause[r.Cause], servers.KeyOf("instance", r.Instance))
 	}
 	for cause, keys := range byCause {
-		if err := s.Servers.Tombstone(ctx, tx, w.Server, agentv1.Stream_STREAM_INSTANCES, owner, cause, keys...); err != nil {
+		if _, err := s.Servers.Tombstone(ctx, tx, w.Server, agentv1.Stream_STREAM_INSTANCES, owner, cause, keys...); err != nil {
 			return err
 		}
 	}

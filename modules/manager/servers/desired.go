@@ -41,14 +41,14 @@ func (s *Service) Put(ctx context.Context, tx pgx.Tx, server uuid.UUID, stream a
 	return s.write(ctx, tx, server, stream, owner, writes)
 }
 
-// Tombstone asks a server in tx to give keys up, naming the committed cause. Keys it does not hold are left out.
-func (s *Service) Tombstone(ctx context.Context, tx pgx.Tx, server uuid.UUID, stream agentv1.Stream, owner Owner, cause string, keys ...string) error {
+// Tombstone asks a server in tx to give keys up, naming the committed cause. Keys it does not hold are left out. It
+// returns the newest revision among the keys, 0 when it holds none.
+func (s *Service) Tombstone(ctx context.Context, tx pgx.Tx, server uuid.UUID, stream agentv1.Stream, owner Owner, cause string, keys ...string) (uint64, error) {
 	writes := map[string]entryWrite{}
 	for _, key := range keys {
 		writes[key] = entryWrite{tombstone: true, cause: cause}
 	}
-	_, err := s.write(ctx, tx, server, stream, owner, writes)
-	return err
+	return s.write(ctx, tx, server, stream, owner, writes)
 }
 
 // Forget drops tombstones that were carried out.

@@ -77,6 +77,9 @@ func nudge(c chan struct{}) {
 func (s *Service) register(live *session) {
 	s.mu.Lock()
 	old := s.sessions[live.server]
+	if old != nil && old.number > live.number { // a session opened later was quicker to come here
+		old, live = live, old
+	}
 	s.sessions[live.server] = live
 	s.mu.Unlock()
 	if old != nil {
@@ -164,14 +167,14 @@ func (s *Service) begin(ctx context.Context, live *session, stream agentv1.Strea
 	switch {
 	case same && held == revision:
 		return nil
-	case same:
+	case same && weight(fresh) <= chunk:
 		return live.send(ctx, delta(live, stream, held, revision, fresh))
 	default:
 		return s.snapshot(ctx, live, stream, revision, rows)
 	}
 }
 
-// advance sends a delta when the stream has moved on.
+// advance sends a delta when the stream has moved on, or all of it in parts when that is too much for one message.
 func (s *Service) advance(ctx context.Context, live *session, stream agentv1.Stream) error {
 	from := live.sent[stream]
 	rows, err := s.entriesAfter(ctx, live.server, stream, from)
@@ -190,8 +193,36 @@ func (s *Service) advance(ctx context.Context, live *session, stream agentv1.Str
 			live.live[stream][e.GetKey()] = e
 		}
 	}
+	if weight(entries) > chunk {
+		return s.again(ctx, live, stream)
+	}
 	live.mark(stream, revision)
 	return live.send(ctx, delta(live, stream, from, revision, entries))
+}
+
+// again sends a whole stream as it stands now.
+func (s *Service) again(ctx context.Context, live *session, stream agentv1.Stream) error {
+	rows, revision, err := s.stored(ctx, live.server, stream)
+	if err != nil {
+		return err
+	}
+	clear(live.live[stream])
+	for _, row := range rows {
+		if e := row.entry(); !e.GetTombstone() {
+			live.live[stream][e.GetKey()] = e
+		}
+	}
+	live.mark(stream, revision)
+	return s.snapshot(ctx, live, stream, revision, rows)
+}
+
+// weight is about how many bytes entries take in a message.
+func weight(entries []*agentv1.Entry) int {
+	n := 0
+	for _, e := range entries {
+		n += len(e.GetBody()) + len(e.GetKey())
+	}
+	return n
 }
 
 func (l *session) mark(stream agentv1.Stream, revision uint64) {

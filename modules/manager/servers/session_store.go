@@ -2,7 +2,10 @@ package servers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -155,8 +158,12 @@ func (s *Service) silence(ctx context.Context, live *session) error {
 	})
 }
 
-// SweepSessions marks the sessions of dead processes silent. Every manager runs it every few seconds.
+// SweepSessions marks the sessions of dead processes silent, and ends those of this process that others marked so.
+// Every manager runs it every few seconds.
 func (s *Service) SweepSessions(ctx context.Context) error {
+	if err := s.endLost(ctx); err != nil {
+		return err
+	}
 	alive, err := s.Live(ctx)
 	if err != nil {
 		return fmt.Errorf("list live processes: %w", err)
@@ -174,6 +181,34 @@ func (s *Service) SweepSessions(ctx context.Context) error {
 		return nil
 	})
 }
+
+// endLost ends the sessions that go on here although the database says otherwise: this process could not beat for a
+// while and was taken for dead. Their agents come back and report anew, which is the only way to be believed again.
+func (s *Service) endLost(ctx context.Context) error {
+	here := s.held() // before the database is asked: what is here by now is there, too
+	if len(here) == 0 {
+		return nil
+	}
+	good, err := pg.Values[uuid.UUID](ctx, s.DB.Pool, selectHeard, pg.Args{"process": s.Process})
+	if err != nil {
+		return fmt.Errorf("read sessions of this process: %w", err)
+	}
+	for server, live := range here {
+		if !slices.Contains(good, server) {
+			live.end(errLost)
+		}
+	}
+	return nil
+}
+
+func (s *Service) held() map[uuid.UUID]*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.sessions)
+}
+
+// errLost ends a session that others took for dead.
+var errLost = errors.New("the session was taken for dead")
 
 type epochRow struct {
 	Number  int64     `db:"number"`
@@ -228,6 +263,10 @@ const openSession = `
 const silenceSession = `
 	update servers.sessions set silent_since = now(), synced = false
 	where server_id = @server and number = @number and silent_since is null`
+
+const selectHeard = `
+	select server_id from servers.sessions
+	where process_id = @process and silent_since is null`
 
 const silenceDead = `
 	update servers.sessions set silent_since = now(), synced = false
