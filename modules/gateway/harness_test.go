@@ -24,15 +24,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a gateway with its files, driven as the agent drives it: by files and the unix socket.
 type rig struct {
-	t        *testing.T
-	dir      string
-	gateway  *Gateway
-	agent    agentv1connect.GatewayServiceClient
-	address  string // of the shared port
-	table    *agentv1.RouteTable
-	book     *agentv1.AddressBook
-	stop     func() error
-	dialIdle func()
+	t       *testing.T
+	dir     string
+	gateway *Gateway
+	agent   agentv1connect.GatewayServiceClient
+	address string // of the shared port
+	table   *agentv1.RouteTable
+	book    *agentv1.AddressBook
+	stop    func() error
 }
 
 type option func(*Gateway)
@@ -210,7 +209,7 @@ func await(t *testing.T, what string, reached func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not reached", what)
 		}
-		time.Sleep(2 * time.Millisecond) // between two looks at a state
+		time.Sleep(2 * time.Millisecond) //nolint:forbidigo // between two looks at a state
 	}
 }
 

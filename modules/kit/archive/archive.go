@@ -11,6 +11,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -120,7 +121,7 @@ func (a *Archive) recognise() error {
 	}
 	head := make([]byte, tarBlock)
 	n, err := a.file.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read archive: %w", err)
 	}
 	a.format, err = recognise(head[:n])

@@ -75,11 +75,11 @@ func (s *Server) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.prepare(ctx); err != nil {
-		s.unlock()
+		_ = s.unlock() // the error above says more
 		return err
 	}
 	if err := s.up(ctx); err != nil {
-		s.unlock()
+		_ = s.unlock() // the error above says more
 		return err
 	}
 	if err := s.makeDatabase(ctx); err != nil {

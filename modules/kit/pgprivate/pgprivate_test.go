@@ -50,7 +50,7 @@ func place(t *testing.T) string {
 		if pid := s.running(); pid != 0 {
 			_ = syscall.Kill(pid, syscall.SIGQUIT)
 			for alive(pid) {
-				time.Sleep(poll)
+				time.Sleep(poll) //nolint:forbidigo // between two looks at a state
 			}
 		}
 		_ = os.RemoveAll(base)
@@ -196,7 +196,7 @@ func TestStalePidFileIsNotBelieved(t *testing.T) {
 	_ = cmd.Wait()
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 	for alive(pid) {
-		time.Sleep(poll)
+		time.Sleep(poll) //nolint:forbidigo // between two looks at a state
 	}
 	s := New(dir, quiet)
 	body, err := os.ReadFile(s.pidFile())

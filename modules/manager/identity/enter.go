@@ -37,7 +37,7 @@ func requestID(ctx context.Context) string {
 func (d *Doors) enter(c echo.Context, door Door, next func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			if r == http.ErrAbortHandler {
+			if r == http.ErrAbortHandler { //nolint:errorlint // the value itself is the signal
 				panic(r)
 			}
 			err = fmt.Errorf("panic behind door %s: %v\n%s", door.ID, r, debug.Stack())

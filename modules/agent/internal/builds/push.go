@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -168,8 +167,4 @@ func (a *attempt) forgetOld(ctx context.Context) {
 	for _, tag := range tags[:max(len(tags)-keepImages, 0)] {
 		_, _ = a.service.engine.ImageRemove(ctx, tag, client.ImageRemoveOptions{PruneChildren: true})
 	}
-}
-
-func (a *attempt) reference() string {
-	return fmt.Sprintf("%s/%s", a.service.deps.Registry, a.GetRepository())
 }

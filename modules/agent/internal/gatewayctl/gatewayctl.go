@@ -151,7 +151,7 @@ func (c *Control) State() State {
 func (c *Control) Run(ctx context.Context) error {
 	defer c.http.CloseIdleConnections()
 	again := &backoff.Backoff{First: 50 * time.Millisecond, Most: c.deps.Check}
-	pause := time.Duration(0)
+	var pause time.Duration
 	for {
 		status, err := c.round(ctx)
 		if ctx.Err() != nil {
