@@ -75,11 +75,43 @@ func (s *session) releaseBefore(ctx context.Context, args []string) (client.Rele
 	if len(args) == 1 {
 		return numbered(all, args[0], "release", func(r client.ReleaseView) int64 { return r.Number })
 	}
-	current := slices.IndexFunc(all, func(r client.ReleaseView) bool { return r.Current })
-	if current < 0 || current+1 >= len(all) {
-		return client.ReleaseView{}, &exitError{code: exitNotFound, text: "There is no release before the current one.", hint: "List them: pandu releases --project " + s.project}
+	lived, err := s.lived(ctx)
+	if err != nil {
+		return client.ReleaseView{}, err
 	}
-	return all[current+1], nil
+	if i := before(all, lived); i >= 0 {
+		return all[i], nil
+	}
+	return client.ReleaseView{}, &exitError{
+		code: exitNotFound, text: "There is no release before the current one.", hint: "List them: pandu releases --project " + s.project,
+	}
+}
+
+// before finds the newest release below the current one that was live; -1: there is none. A release whose deployment
+// failed is nothing to go back to.
+func before(newestFirst []client.ReleaseView, lived map[int64]bool) int {
+	current := slices.IndexFunc(newestFirst, func(r client.ReleaseView) bool { return r.Current })
+	if current < 0 {
+		return -1
+	}
+	for i, r := range newestFirst[current+1:] {
+		if lived[r.Number] {
+			return current + 1 + i
+		}
+	}
+	return -1
+}
+
+// lived are the numbers of the releases that were live.
+func (s *session) lived(ctx context.Context) (map[int64]bool, error) {
+	deployments, err := s.deployments(ctx)
+	lived := map[int64]bool{}
+	for _, d := range deployments {
+		if d.State == "live" && d.Release != nil {
+			lived[d.Release.Number] = true
+		}
+	}
+	return lived, err
 }
 
 // numbered finds what has a number, written 3 or #3.

@@ -20,13 +20,13 @@ func (s *session) ended(d client.DeploymentView) error {
 	s.notes(d.Notes)
 	took := ""
 	if d.FinishedAt != nil {
-		took = " after " + d.FinishedAt.Sub(d.CreatedAt).Round(time.Second/10).String()
+		took = " after " + d.FinishedAt.Sub(d.CreatedAt).Round(10*time.Millisecond).String()
 	}
 	if d.Kind == "stop" {
 		s.say("Stopped%s.", took)
 		return nil
 	}
-	s.say("Live%s.", took)
+	s.say("%s%s.", paint(s.errColored, green, "Live"), took)
 	if s.json {
 		return nil
 	}

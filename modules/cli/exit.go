@@ -137,6 +137,8 @@ func (s *session) hint(p *client.ProblemError) string {
 		return "Deploy something: pandu deploy " + project
 	case "not_retryable":
 		return "Deploy again: pandu deploy " + project
+	case "operator_only", "operator_required":
+		return "Operators sign in with: pandu login --operator"
 	case "no_server":
 		return "An operator can look: pandu servers"
 	}

@@ -23,6 +23,8 @@ type follower struct {
 	*session
 	id       string
 	shown    int               // moments of the timeline
+	state    string            // that was shown last
+	held     []string          // a line of the log that came before the news that building began
 	progress map[string]string // by service
 	building atomic.Bool
 	nudge    chan struct{}
@@ -79,6 +81,10 @@ func (f *follower) follow(ctx context.Context, d client.DeploymentView) (client.
 
 // wait prints the log until the deployment is worth another look.
 func (f *follower) wait(ctx context.Context, tick <-chan time.Time) error {
+	for _, line := range f.held {
+		f.log(line)
+	}
+	f.held = nil
 	for {
 		select {
 		case <-ctx.Done():
@@ -87,6 +93,10 @@ func (f *follower) wait(ctx context.Context, tick <-chan time.Time) error {
 			if !ok {
 				f.lines = nil
 				continue
+			}
+			if f.state == "queued" {
+				f.held = []string{line}
+				return nil
 			}
 			f.log(line)
 		case <-f.nudge:
@@ -102,6 +112,9 @@ func (f *follower) drain() {
 	limit := time.NewTimer(restOfLog)
 	defer limit.Stop()
 	f.building.Store(false)
+	for _, line := range f.held {
+		f.log(line)
+	}
 	for f.lines != nil {
 		select {
 		case line, ok := <-f.lines:
@@ -170,10 +183,14 @@ func (f *follower) log(text string) {
 // show prints what is new: moments of the timeline and how many instances are ready.
 func (f *follower) show(d client.DeploymentView) {
 	f.building.Store(!final(d.State) && d.State != "releasing")
+	f.state = d.State
 	for ; f.shown < len(d.Timeline); f.shown++ {
 		m := d.Timeline[f.shown]
+		if final(m.State) { // the end is told with its reason
+			continue
+		}
 		text := m.State
-		if m.Message != "" && !final(m.State) {
+		if m.Message != "" {
 			text += ": " + clean(m.Message)
 		}
 		if f.shown == 0 {

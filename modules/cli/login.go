@@ -16,9 +16,13 @@ import (
 // tokenDays is how long a token of login is valid unless told otherwise.
 const tokenDays = 90
 
+// operatorScopes are what * does not hold: they have to be named.
+var operatorScopes = []string{"servers.read", "servers.manage", "system.read", "system.manage"}
+
 type loginFlags struct {
 	email         string
 	passwordStdin bool
+	operator      bool
 	days          int64
 }
 
@@ -36,6 +40,7 @@ func (c *cli) loginCommand() *cobra.Command {
 	command.Flags().StringVar(&f.email, "email", "", "e-mail address; asked for otherwise")
 	command.Flags().BoolVar(&f.passwordStdin, "password-stdin", false, "read the password from the standard input")
 	command.Flags().Int64Var(&f.days, "days", tokenDays, "for how many days the token is made; 0 for ever")
+	command.Flags().BoolVar(&f.operator, "operator", false, "also be allowed what operators of the platform may (servers)")
 	return command
 }
 
@@ -113,6 +118,9 @@ func (s *session) enter(ctx context.Context, made *login, f loginFlags) error {
 		return wrongPassword(err)
 	}
 	input := client.TokenInputBody{Name: "pandu login on " + s.cli.env.Hostname, Scopes: []string{"*"}}
+	if f.operator {
+		input.Scopes = append(input.Scopes, operatorScopes...)
+	}
 	if f.days > 0 {
 		input.Days = &f.days
 	}

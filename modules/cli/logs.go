@@ -68,7 +68,7 @@ func (s *session) logs(ctx context.Context, service string, f logFlags) error {
 		return s.line(s.logText(l, service == "", f.timestamps))
 	})
 	if f.follow && ctx.Err() != nil {
-		return &exitError{code: exitInterrupted}
+		return &exitError{code: exitInterrupted, text: "Interrupted."}
 	}
 	return err
 }

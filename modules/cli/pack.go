@@ -45,12 +45,24 @@ func openArchive(name string) (*archiveFile, error) {
 	if err != nil {
 		return nil, usagef("%v", err)
 	}
+	if !looksPacked(f) {
+		return nil, errors.Join(&exitError{code: exitRefused, text: name + " is neither a zip nor a tar.gz archive."}, f.Close())
+	}
 	hash := sha256.New()
 	n, err := io.Copy(hash, f)
 	if err != nil {
 		return nil, errors.Join(usagef("read %s: %v", name, err), f.Close())
 	}
 	return &archiveFile{file: f, Archive: client.Archive{Body: f, Size: n, Filename: filepath.Base(name), SHA256: hex.EncodeToString(hash.Sum(nil))}}, nil
+}
+
+// looksPacked reports whether a file begins like an archive, before a project is made for it.
+func looksPacked(f io.ReaderAt) bool {
+	var first [4]byte
+	if _, err := f.ReadAt(first[:], 0); err != nil {
+		return false
+	}
+	return string(first[:2]) == "PK" || first[0] == 0x1f && first[1] == 0x8b
 }
 
 // packFolder makes an archive of a folder in a temporary file that only its owner can read.

@@ -108,7 +108,7 @@ func paint(on bool, color, text string) string {
 
 // colorOf is the colour of a status or a state.
 func colorOf(word string) string {
-	switch word {
+	switch word, _, _ = strings.Cut(word, ","); word {
 	case "ready", "live", "completed", "running":
 		return green
 	case "failed", "gone", "quarantined":

@@ -58,6 +58,14 @@ func serverRow(v client.Server, now time.Time) []string {
 	}
 	return []string{
 		v.Name, v.Status, seen, v.Mode, strconv.FormatInt(v.Instances, 10), strconv.FormatInt(v.CPUs, 10), limit(v.MemoryBytes, size),
-		fmt.Sprintf("%s of %s", size(v.DiskFreeBytes), size(v.DiskBytes)), v.EngineVersion, about,
+		disk(v), v.EngineVersion, about,
 	}
+}
+
+// disk is how much of a server's disk is free; nothing before it was ever heard of.
+func disk(v client.Server) string {
+	if v.DiskBytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s", size(v.DiskFreeBytes), size(v.DiskBytes))
 }

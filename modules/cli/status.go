@@ -32,6 +32,9 @@ func instanceTable(list []client.InstanceView, now time.Time) *table {
 		observed, restarts, about := "unknown", "", ""
 		if o := i.Observed; o != nil {
 			observed, restarts, about = o.State, strconv.FormatInt(o.Restarts, 10), o.Message
+			if i.Knowledge != "current" {
+				observed = "unknown, was " + o.State
+			}
 		}
 		t.add(fmt.Sprintf("%s.%d", i.Service, i.Index), strconv.FormatInt(i.ReleaseNumber, 10), i.Desired, observed, lastSeen(i, now),
 			map[bool]string{true: "yes", false: "no"}[i.Serving], restarts, age(now, i.CreatedAt), about)
