@@ -267,6 +267,9 @@ func exitMessage(d docker.Details) string {
 	switch {
 	case d.OOMKilled:
 		return fmt.Sprintf("The program was killed because it used more than its memory limit of %d MiB.", d.Limits.Memory>>20)
+	case d.ExitCode == 128+9 && d.Error == "":
+		// The kernel kills so, and Docker does not always learn why.
+		return fmt.Sprintf("The program was killed (status 137). Most often it used more than its memory limit of %d MiB.", d.Limits.Memory>>20)
 	case d.Error != "":
 		return "The program could not be started: " + short(errors.New(d.Error))
 	case d.ExitCode == 0:
