@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"pandu/modules/kit/pg"
 	"pandu/modules/manager/identity"
 	"pandu/modules/manager/projects"
+	"pandu/modules/manager/routing"
 	"pandu/modules/manager/servers"
 	"pandu/modules/spec"
 )
@@ -240,6 +243,9 @@ func (s *Service) applyOutcome(ctx context.Context, tx pgx.Tx, w *World, c Chang
 			if _, err := pg.Exec(ctx, tx, liveHead, pg.Args{"environment": w.Environment.ID}); err != nil {
 				return fmt.Errorf("set live release: %w", err)
 			}
+			if err := s.releaseHostnames(ctx, tx, actor, w); err != nil {
+				return err
+			}
 		}
 		return s.finish(ctx, tx, *w.Deployment, Live, nil)
 	}
@@ -298,24 +304,46 @@ func (s *Service) GiveUp(ctx context.Context, environment uuid.UUID, cause error
 }
 
 // claimHostnames claims in tx the automatic hostnames of public services beside the main one: SERVICE-PROJECT. One
-// that somebody else has is left out; the service stays reachable by a hostname of the tenant's own.
+// that somebody else has is left out; the service stays reachable by a hostname of the tenant's own. Those of the live
+// release are given back only when the next one is live.
 func (s *Service) claimHostnames(ctx context.Context, tx pgx.Tx, actor identity.Actor, p projects.Project, e projects.Environment, r Release) error {
-	main, _ := spec.ChoosePublic(r.Application)
-	var keep []string
-	for _, svc := range r.Application.Services {
-		if !svc.Public || svc.Name == main {
-			continue
-		}
-		label := hostLabel(svc.Name, p.Slug, e.Slug)
-		if label == "" {
-			continue
-		}
-		keep = append(keep, svc.Name)
-		if err := s.Routing.ClaimAuto(ctx, tx, actor, e.ID, label, svc.Name); err != nil && !hostTaken(err) {
+	labels := hostLabels(p, e, r)
+	for _, service := range slices.Sorted(maps.Keys(labels)) {
+		if err := s.Routing.ClaimAuto(ctx, tx, actor, e.ID, labels[service], service); err != nil && !hostTaken(err) {
 			return err
 		}
 	}
-	return s.Routing.ReleaseAuto(ctx, tx, actor, e.ID, keep)
+	return nil
+}
+
+// releaseHostnames gives back in tx what the release that is live now does not have, and has the routes planned again.
+func (s *Service) releaseHostnames(ctx context.Context, tx pgx.Tx, actor identity.Actor, w *World) error {
+	if w.Target == nil {
+		return nil
+	}
+	labels := hostLabels(w.Project, w.Environment, *w.Target)
+	left := slices.ContainsFunc(w.Domains, func(d routing.Domain) bool {
+		return d.Kind == routing.Auto && d.Service != "" && labels[d.Service] == ""
+	})
+	if !left {
+		return nil
+	}
+	if err := s.Routing.ReleaseAuto(ctx, tx, actor, w.Environment.ID, slices.Sorted(maps.Keys(labels))); err != nil {
+		return err
+	}
+	return s.Servers.Want(ctx, tx, w.Environment.ID)
+}
+
+// hostLabels are the labels of a release's public services beside the main one, by service.
+func hostLabels(p projects.Project, e projects.Environment, r Release) map[string]string {
+	main, _ := spec.ChoosePublic(r.Application)
+	labels := map[string]string{}
+	for _, svc := range r.Application.Services {
+		if label := hostLabel(svc.Name, p.Slug, e.Slug); svc.Public && svc.Name != main && label != "" {
+			labels[svc.Name] = label
+		}
+	}
+	return labels
 }
 
 func hostTaken(err error) bool { return fault.From(err).Code == "hostname_taken" }

@@ -13,6 +13,7 @@ import (
 	"pandu/modules/kit/fault"
 	"pandu/modules/kit/pg"
 	"pandu/modules/manager/identity"
+	"pandu/modules/manager/projects"
 	"pandu/modules/spec"
 )
 
@@ -39,7 +40,7 @@ type Build struct {
 	StartedAt      *time.Time        `db:"started_at"`
 	FinishedAt     *time.Time        `db:"finished_at"`
 	LeaseOver      bool              `db:"lease_over"` // by the database's clock
-	Age            float64           `db:"age"`        // seconds since it was made
+	Age            float64           `db:"age"`        // seconds since it was made, or since its last lease ended
 }
 
 // BuildLease is how long an attempt counts without a word from its agent.
@@ -198,6 +199,11 @@ func (s *Service) releaseBuilt(ctx context.Context, tx pgx.Tx, d Deployment, ima
 	}
 	if err := s.enter(ctx, tx, d, Releasing, &r.ID); err != nil {
 		return err
+	}
+	if d.Undo.Wanted == projects.Stopped {
+		if err := s.Projects.SetWanted(ctx, tx, actor, e, projects.Running); err != nil {
+			return err
+		}
 	}
 	return s.aim(ctx, tx, e.ID, r.ID)
 }

@@ -3,7 +3,7 @@ package deployments
 const lockBuild = `
 	select id, organization_id, deployment_id, services, spec, repository, state, phase, attempt, attempt_id, server_id, lease_until,
 	       try_at, image, config, error, log_id, created_at, started_at, finished_at,
-	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - created_at)::float8 as age
+	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - greatest(created_at, lease_until))::float8 as age
 	from deployments.builds
 	where id = @id
 	for update`
@@ -11,7 +11,7 @@ const lockBuild = `
 const lockAttempt = `
 	select id, organization_id, deployment_id, services, spec, repository, state, phase, attempt, attempt_id, server_id, lease_until,
 	       try_at, image, config, error, log_id, created_at, started_at, finished_at,
-	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - created_at)::float8 as age
+	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - greatest(created_at, lease_until))::float8 as age
 	from deployments.builds
 	where attempt_id = @attempt and server_id = @server
 	for update`
@@ -19,14 +19,14 @@ const lockAttempt = `
 const selectAttempt = `
 	select id, organization_id, deployment_id, services, spec, repository, state, phase, attempt, attempt_id, server_id, lease_until,
 	       try_at, image, config, error, log_id, created_at, started_at, finished_at,
-	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - created_at)::float8 as age
+	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - greatest(created_at, lease_until))::float8 as age
 	from deployments.builds
 	where attempt_id = @attempt and server_id = @server and state = 'progress'`
 
 const selectBuilds = `
 	select id, organization_id, deployment_id, services, spec, repository, state, phase, attempt, attempt_id, server_id, lease_until,
 	       try_at, image, config, error, log_id, created_at, started_at, finished_at,
-	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - created_at)::float8 as age
+	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - greatest(created_at, lease_until))::float8 as age
 	from deployments.builds
 	where deployment_id = @deployment
 	order by created_at, id`
@@ -34,7 +34,7 @@ const selectBuilds = `
 const selectAssigned = `
 	select id, organization_id, deployment_id, services, spec, repository, state, phase, attempt, attempt_id, server_id, lease_until,
 	       try_at, image, config, error, log_id, created_at, started_at, finished_at,
-	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - created_at)::float8 as age
+	       coalesce(lease_until < now(), false) as lease_over, extract(epoch from now() - greatest(created_at, lease_until))::float8 as age
 	from deployments.builds
 	where server_id = @server and state = 'progress'
 	order by created_at, id`
@@ -47,7 +47,7 @@ const assignBuild = `
 
 const postponeBuild = `
 	update deployments.builds
-	set state = 'pending', phase = '', attempt_id = null, lease_until = null, try_at = now() + @wait::interval
+	set state = 'pending', phase = '', attempt_id = null, lease_until = now(), try_at = now() + @wait::interval
 	where id = @id`
 
 const failBuild = `

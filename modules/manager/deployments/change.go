@@ -182,6 +182,9 @@ func (s *Service) releaseAgain(ctx context.Context, tx pgx.Tx, actor identity.Ac
 	if err != nil {
 		return d, err
 	}
+	if err := s.claimHostnames(ctx, tx, actor, p, e, r); err != nil {
+		return d, err
+	}
 	return d, s.aim(ctx, tx, e.ID, r.ID)
 }
 

@@ -85,14 +85,10 @@ func (s *Service) deploySource(ctx context.Context, tx pgx.Tx, actor identity.Ac
 	if e.Wanted == projects.Stopped {
 		undo.Wanted = projects.Stopped
 	}
+	// What is stopped stays so until there is something new to start: see releaseBuilt.
 	d, err := s.insert(ctx, tx, actor, p, e, draft{kind: KindDeploy, state: Queued, source: &src.ID, undo: undo, notes: src.Application.Notes})
 	if err != nil {
 		return d, err
-	}
-	if e.Wanted == projects.Stopped {
-		if err := s.Projects.SetWanted(ctx, tx, actor, e, projects.Running); err != nil {
-			return d, err
-		}
 	}
 	return d, s.insertBuilds(ctx, tx, actor, d, src)
 }
@@ -107,6 +103,9 @@ func (s *Service) Rollback(ctx context.Context, actor identity.Actor, p projects
 		}
 		d, err = s.insert(ctx, tx, actor, p, e, draft{kind: KindRollback, state: Releasing, source: &r.SourceID, release: &r.ID})
 		if err != nil {
+			return err
+		}
+		if err := s.claimHostnames(ctx, tx, actor, p, e, r); err != nil {
 			return err
 		}
 		return s.aim(ctx, tx, e.ID, r.ID)
@@ -182,7 +181,14 @@ func (s *Service) supersede(ctx context.Context, tx pgx.Tx, actor identity.Actor
 		return err
 	}
 	why := &Error{Code: "superseded", Message: fmt.Sprintf("Deployment #%d took its place.", by), Parameters: map[string]string{"number": fmt.Sprint(by)}}
-	return s.finish(ctx, tx, *old, Superseded, why)
+	if err := s.finish(ctx, tx, *old, Superseded, why); err != nil || old.State != Releasing {
+		return err
+	}
+	// Its release must not go on becoming live by itself: until the next one is there, what is live is the target.
+	if _, err := pg.Exec(ctx, tx, retreatHead, pg.Args{"environment": environment}); err != nil {
+		return fmt.Errorf("go back to the live release: %w", err)
+	}
+	return s.Servers.Want(ctx, tx, environment)
 }
 
 // active is the deployment under way in an environment, locked for tx; nil when there is none.
@@ -325,11 +331,23 @@ func (s *Service) Retry(ctx context.Context, actor identity.Actor, id uuid.UUID)
 			return err
 		}
 		if d.ReleaseID != nil {
-			next, err = s.insert(ctx, tx, actor, p, e, draft{kind: d.Kind, state: Releasing, source: d.SourceID, release: d.ReleaseID, notes: d.Notes})
+			next, err = s.insert(ctx, tx, actor, p, e, draft{kind: d.Kind, state: Releasing, source: d.SourceID, release: d.ReleaseID, undo: Undo{Wanted: d.Undo.Wanted}, notes: d.Notes})
 			if err != nil {
 				return err
 			}
-			return s.aim(ctx, tx, e.ID, *d.ReleaseID)
+			if d.Undo.Wanted != "" {
+				if err := s.Projects.SetWanted(ctx, tx, actor, e, projects.Running); err != nil {
+					return err
+				}
+			}
+			r, err := s.release(ctx, tx, actor, e.ID, *d.ReleaseID)
+			if err != nil {
+				return err
+			}
+			if err := s.claimHostnames(ctx, tx, actor, p, e, r); err != nil {
+				return err
+			}
+			return s.aim(ctx, tx, e.ID, r.ID)
 		}
 		src, err := s.source(ctx, tx, actor, *d.SourceID)
 		if err != nil {
