@@ -157,23 +157,18 @@ func (s *Service) Free(ctx context.Context, hostname string) (bool, error) {
 // AllocatePort gives an environment a port of its own in its group; the one it has already stays.
 func (s *Service) AllocatePort(ctx context.Context, tx pgx.Tx, actor identity.Actor, environment, group uuid.UUID) (int, error) {
 	args := pg.Args{"group": group, "organization": actor.OrganizationID, "environment": environment, "first": s.Ports.First, "last": s.Ports.Last}
-	for range 20 { // two may look at the same gap; the primary key lets one of them have it
-		port, err := pg.Value[int](ctx, tx, allocatePort, args)
-		if err == nil {
-			return port, nil
-		}
-		if !pg.None(err) {
-			return 0, fmt.Errorf("allocate port: %w", err)
-		}
-		full, err := pg.Value[bool](ctx, tx, portsUsedUp, args)
-		if err != nil {
-			return 0, fmt.Errorf("count ports: %w", err)
-		}
-		if full {
-			break
-		}
+	// One at a time: all would look at the same gap, and only one of them would have it.
+	if _, err := pg.Exec(ctx, tx, lockPorts, args); err != nil {
+		return 0, fmt.Errorf("lock ports: %w", err)
 	}
-	return 0, fault.New(fault.Limit, "ports_used_up", "All ports for projects are in use. An operator can widen the range.")
+	port, err := pg.Value[int](ctx, tx, allocatePort, args)
+	if pg.None(err) {
+		return 0, fault.New(fault.Limit, "ports_used_up", "All ports for projects are in use. An operator can widen the range.")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("allocate port: %w", err)
+	}
+	return port, nil
 }
 
 // FreePort takes an environment's own port away.

@@ -33,7 +33,10 @@ const selectHostnames = `
 const existsHostname = `
 	select exists (select from routing.hostnames where hostname = @hostname)`
 
-// The smallest free port of the group. on conflict (group_id, port): another took it a moment ago, look again.
+const lockPorts = `
+	select pg_advisory_xact_lock(hashtextextended('ports of ' || @group::uuid::text, 0))`
+
+// The smallest free port of the group, or the one that the environment has. The caller holds lockPorts.
 const allocatePort = `
 	with mine as (
 	    select port from routing.ports where organization_id = @organization and environment_id = @environment
@@ -44,14 +47,9 @@ const allocatePort = `
 	    where not exists (select from mine)
 	      and not exists (select from routing.ports t where t.group_id = @group and t.port = p)
 	    order by p limit 1
-	    on conflict do nothing
 	    returning port
 	)
 	select port from mine union all select port from taken`
-
-const portsUsedUp = `
-	select count(*) >= @last::int - @first::int + 1 from routing.ports
-	where group_id = @group and port between @first::int and @last::int`
 
 const selectPort = `
 	select port from routing.ports
