@@ -43,6 +43,7 @@ func Commands(env Environment) []*cobra.Command {
 type cli struct {
 	env   Environment
 	flags globals
+	once  bool // no second attempts
 }
 
 // globals are the flags of every client command.

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden files")
 // noon is the moment at which all tests of output run.
 var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
-// place1 is a machine with a directory for settings and nothing else.
+// machine is one with a directory for settings and nothing else.
 type machine struct {
 	t      *testing.T
 	env    map[string]string

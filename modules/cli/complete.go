@@ -18,6 +18,7 @@ func (c *cli) complete(names func(ctx context.Context, s *session) ([]string, er
 		if c.flags.token == "-" {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
+		c.once = true
 		s, err := c.connect(cmd)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp

@@ -26,7 +26,7 @@ func deploying(end string) map[string]string {
 
 const (
 	endedLive   = `"state":"live","finished_at":"2026-05-04T11:59:02Z","timeline":[{"state":"queued"},{"state":"building"},{"state":"releasing"},{"state":"live"}]}`
-	endedFailed = `"state":"failed","retryable":true,"error":{"code":"x","service":"web","message":"The program ended with status 3","last_lines":["\u001b[31mfatal\u001b[0m","bye\u0007"]},"timeline":[{"state":"queued"},{"state":"failed"}]}`
+	endedFailed = `"state":"failed","retryable":true,"release":{"id":"r1","number":1},"error":{"code":"x","service":"web","message":"The program ended with status 3","last_lines":["\u001b[31mfatal\u001b[0m","bye\u0007"]},"timeline":[{"state":"queued"},{"state":"failed"}]}`
 )
 
 func folder(t *testing.T) string {
@@ -74,6 +74,17 @@ func TestDeployThatFails(t *testing.T) {
 	r := m.run("", "deploy", folder(t))
 	want := "Deployment 1 of hello failed. web: The program ended with status 3.\n  | fatal\n  | bye\\x07\nTry it again: pandu retry 1 --project hello"
 	if r.status != exitFailed || r.out != "" || r.failure.Error() != want {
+		t.Errorf("status %d:\n%s", r.status, r.text())
+	}
+}
+
+// The log of a build that failed is on the screen already: its last lines are not repeated.
+func TestDeployWhoseBuildFails(t *testing.T) {
+	m := newMachine(t)
+	m.replay(deploying(strings.Replace(endedFailed, `"release":{"id":"r1","number":1},`, "", 1)))
+	r := m.run("", "deploy", folder(t))
+	want := "Deployment 1 of hello failed. web: The program ended with status 3.\nTry it again: pandu retry 1 --project hello"
+	if r.status != exitFailed || r.failure.Error() != want || !strings.Contains(r.err, "| #1 COPY app") {
 		t.Errorf("status %d:\n%s", r.status, r.text())
 	}
 }

@@ -7,15 +7,16 @@ import (
 	"pandu/modules/cli/client"
 )
 
-// ended tells how a deployment ended: its URL and nil, or an error with the reason.
-func (s *session) ended(d client.DeploymentView) error {
+// ended tells how a deployment ended: its URL and nil, or an error with the reason. told: the log whose last lines the
+// reason has was shown already.
+func (s *session) ended(d client.DeploymentView, told bool) error {
 	if s.json {
 		if err := s.object(d); err != nil {
 			return err
 		}
 	}
 	if d.State != "live" {
-		return s.failed(d)
+		return s.failed(d, told)
 	}
 	s.notes(d.Notes)
 	took := ""
@@ -37,7 +38,7 @@ func (s *session) ended(d client.DeploymentView) error {
 }
 
 // failed shows the reason, the last lines, and what to do.
-func (s *session) failed(d client.DeploymentView) error {
+func (s *session) failed(d client.DeploymentView, told bool) error {
 	e := &exitError{code: exitFailed, text: fmt.Sprintf("Deployment %d of %s was %s.", d.Number, s.project, clean(d.State))}
 	if d.State == "failed" {
 		e.text = fmt.Sprintf("Deployment %d of %s failed.", d.Number, s.project)
@@ -52,7 +53,9 @@ func (s *session) failed(d client.DeploymentView) error {
 		}
 		e.text += " " + where + sentence(clean(why.Message))
 		for _, line := range why.LastLines {
-			e.places = append(e.places, "  | "+clean(line))
+			if !told || s.json {
+				e.places = append(e.places, "  | "+clean(line))
+			}
 		}
 	}
 	if d.Retryable {

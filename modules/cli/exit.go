@@ -132,7 +132,7 @@ func (s *session) hint(p *client.ProblemError) string {
 	case "service_not_found":
 		return "List the services: pandu status " + project
 	case "volumes_ask":
-		return "Say so: pandu projects delete " + cmp.Or(clean(p.Parameters["project"]), "NAME") + " --volumes keep (or delete)"
+		return "Say so: pandu projects delete " + cmp.Or(s.project, "NAME") + " --volumes keep (or delete)"
 	case "nothing_live", "nothing_to_start", "release_not_found":
 		return "Deploy something: pandu deploy " + project
 	case "not_retryable":

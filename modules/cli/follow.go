@@ -24,6 +24,7 @@ type follower struct {
 	id       string
 	shown    int               // moments of the timeline
 	state    string            // that was shown last
+	logged   int               // lines of the build's log that were shown
 	held     []string          // a line of the log that came before the news that building began
 	progress map[string]string // by service
 	building atomic.Bool
@@ -49,7 +50,7 @@ func (s *session) conclude(ctx context.Context, d client.DeploymentView, detach 
 	if err != nil {
 		return err
 	}
-	return s.ended(d)
+	return s.ended(d, f.logged > 0 && d.Release == nil)
 }
 
 // follow returns the deployment as it ended.
@@ -174,6 +175,7 @@ func (f *follower) readLog(ctx context.Context) {
 }
 
 func (f *follower) log(text string) {
+	f.logged++
 	if f.errTerminal {
 		text = clean(text)
 	}

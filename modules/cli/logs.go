@@ -54,10 +54,12 @@ func (s *session) logs(ctx context.Context, service string, f logFlags) error {
 		}
 	}
 	stream := s.client.ReadLogs(s.project, s.environment, client.ReadLogsQuery{Service: service, Tail: &f.tail, Follow: &f.follow})
+	lines := 0
 	err := stream.Each(ctx, func(e client.Event) error {
 		if e.Name != "line" {
 			return nil
 		}
+		lines++
 		if s.json {
 			return s.raw(e.Data)
 		}
@@ -69,6 +71,9 @@ func (s *session) logs(ctx context.Context, service string, f logFlags) error {
 	})
 	if f.follow && ctx.Err() != nil {
 		return &exitError{code: exitInterrupted, text: "Interrupted."}
+	}
+	if err == nil && lines == 0 {
+		s.say("Nothing was written yet, or nothing runs here: pandu status --project %s", s.project)
 	}
 	return err
 }

@@ -59,7 +59,7 @@ func (c *cli) connect(cmd *cobra.Command) (*session, error) {
 
 func (c *cli) dial(t target, out *screen) (*client.Client, error) {
 	return client.New(client.Options{
-		URL: t.url, Token: t.token, Organization: t.organization, UserAgent: "pandu/" + c.env.Version,
+		URL: t.url, Token: t.token, Organization: t.organization, UserAgent: "pandu/" + c.env.Version, Once: c.once,
 		Waiting: func(d time.Duration, why error) {
 			out.say("%s Trying again in %s.", sentence(clean(why.Error())), d.Round(time.Second/10))
 		},

@@ -83,12 +83,8 @@ func TestWithoutSigningIn(t *testing.T) {
 		{"projects more", nil, saved, exitUsage, "Usage: pandu projects"},
 		{"scale web", nil, saved, exitUsage, "SERVICE=COUNT"},
 		{"login", nil, "", exitUsage, "which panel"},
-		{"login https://panel.example", nil, "", exitFailed, ""},
 		{"logout", nil, "", exitSignIn, "not signed in"},
 	} {
-		if c.args == "login https://panel.example" {
-			continue // asks the network
-		}
 		m := newMachine(t)
 		if c.file != "" {
 			m.save(c.file, 0o600)

@@ -6,7 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"golang.org/x/text/width"
 )
 
 // table is rows in columns. Words that are a status get its colour.
@@ -29,7 +30,7 @@ func (t *table) write(w io.Writer, colored bool) error {
 	widths := make([]int, len(t.head))
 	for _, row := range append([][]string{t.head}, t.rows...) {
 		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], columns(cell))
 		}
 	}
 	b := bufio.NewWriter(w)
@@ -53,10 +54,22 @@ func (t *table) writeRow(b *bufio.Writer, row []string, widths []int, color func
 		c := color(cell)
 		line.WriteString(paint(c != "", c, cell))
 		if i < len(row)-1 {
-			line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+3))
+			line.WriteString(strings.Repeat(" ", widths[i]-columns(cell)+3))
 		}
 	}
 	_, _ = b.WriteString(strings.TrimRight(line.String(), " ") + "\n") // Flush tells
+}
+
+// columns is how many columns of a terminal a text takes: wide characters (Chinese, for one) take two.
+func columns(text string) int {
+	n := 0
+	for _, r := range text {
+		n++
+		if k := width.LookupRune(r).Kind(); k == width.EastAsianWide || k == width.EastAsianFullwidth {
+			n++
+		}
+	}
+	return n
 }
 
 // age is how long ago a moment was, in its largest unit.

@@ -94,7 +94,7 @@ func (c *Client) send(req *http.Request, out any) error {
 func (c *Client) repeat(ctx context.Context, safe bool, attempt func() error) error {
 	for n := 1; ; n++ {
 		err := attempt()
-		if err == nil || ctx.Err() != nil || n == attempts || !again(err, safe) {
+		if err == nil || ctx.Err() != nil || n == attempts || c.o.Once || !again(err, safe) {
 			return interrupted(ctx, err)
 		}
 		wait := backoff(n)

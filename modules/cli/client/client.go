@@ -34,6 +34,7 @@ type Options struct {
 	Token        string // API token; empty: none, only for what needs none
 	Organization string // id or slug; empty: the caller's only or oldest
 	UserAgent    string
+	Once         bool                                             // try once only: somebody waits and nothing is lost
 	Wait         func(ctx context.Context, d time.Duration) error // before another attempt; nil: by the clock
 	Waiting      func(d time.Duration, why error)                 // told before each wait; nil: nobody
 }
