@@ -235,3 +235,10 @@ func (s *siege) end() (count int, failed []string) {
 	s.running.Wait()
 	return s.count, s.failed
 }
+
+// asked is how many requests were answered, or not, until now.
+func (s *siege) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
