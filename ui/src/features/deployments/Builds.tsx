@@ -2,7 +2,7 @@ import type { Build, Deployment } from '@kit/api/types';
 import { useFormat } from '@kit/format';
 import { useNow } from '@kit/format/now';
 import { useText } from '@kit/i18n';
-import { told } from '@kit/i18n/problem';
+import { toldExactly } from '@kit/i18n/problem';
 import { LogView } from '@kit/ui/LogView';
 import type { LogLine } from '@kit/ui/loglines';
 import { Section } from '@kit/ui/Section';
@@ -11,6 +11,7 @@ import { useLog } from '@kit/ui/useLog';
 import { useMemo, useState } from 'react';
 import { buildLogPath } from './api';
 import classes from './Builds.module.css';
+import { type SentLine, timed } from './buildlog';
 import { LogStateText } from './LogStateText';
 
 const tones: Record<Build['state'], Tone> = {
@@ -33,13 +34,9 @@ export function Builds({ deployment }: { deployment: Deployment }) {
   const names = useMemo(() => new Map(builds.map((build) => [build.id, (build.services ?? []).join(', ')])), [builds]);
   const several = builds.length > 1;
   const read = (data: string): BuildLine => {
-    const line = JSON.parse(data) as { build_id: string; at: string; text: string };
-    return {
-      build: line.build_id,
-      at: line.at,
-      text: line.text,
-      source: several ? names.get(line.build_id) : undefined,
-    };
+    const line = JSON.parse(data) as SentLine;
+    const started = builds.find((build) => build.id === line.build_id)?.started_at;
+    return { build: line.build_id, ...timed(line, started), source: several ? names.get(line.build_id) : undefined };
   };
   const { log, state } = useLog(builds.length > 0 ? buildLogPath(deployment.id) : null, read);
   const shown = useMemo(
@@ -105,7 +102,7 @@ function BuildRow({ build }: { build: Build }) {
         <span className={classes.dim}>{t('deployments:page.attempt', { number: build.attempt })}</span>
       )}
       <span className={classes.took}>{build.started_at && format.duration(Math.max(0, took))}</span>
-      {build.error && <span className={classes.error}>{told(build.error)}</span>}
+      {build.error && <span className={classes.error}>{toldExactly(build.error)}</span>}
     </li>
   );
 }

@@ -1,6 +1,6 @@
 import type { Note, Upload } from '@kit/api/types';
 import { useText } from '@kit/i18n';
-import { told } from '@kit/i18n/problem';
+import { toldExactly } from '@kit/i18n/problem';
 import { Pill } from '@kit/ui/Status';
 import classes from './Detected.module.css';
 
@@ -24,14 +24,14 @@ export function DetectedBox({ detected }: { detected: Upload['detected'] }) {
   );
 }
 
-/** Remarks with where they stand. */
+/** Remarks with where they stand. One code serves many places of a file, so there only the server's sentence is exact. */
 export function Notes({ notes, bad }: { notes: Note[]; bad?: boolean }) {
   if (notes.length === 0) return null;
   return (
     <ul className={classes.notes} data-bad={bad || undefined}>
       {notes.map((note) => (
         <li key={`${note.location} ${note.code} ${note.message}`}>
-          {note.location && <code>{note.location}</code>} {told(note)}
+          {note.location && <code>{note.location}</code>} {note.location ? note.message : toldExactly(note)}
         </li>
       ))}
     </ul>

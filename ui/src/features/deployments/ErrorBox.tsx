@@ -1,6 +1,6 @@
 import type { DeploymentError } from '@kit/api/types';
 import { useText } from '@kit/i18n';
-import { advice, told } from '@kit/i18n/problem';
+import { advice, toldExactly } from '@kit/i18n/problem';
 import { AlertIcon } from '@kit/ui/icons';
 import { plain } from '@kit/ui/loglines';
 import type { ReactNode } from 'react';
@@ -11,14 +11,15 @@ export function ErrorBox({ error, children }: { error: DeploymentError; children
   const t = useText();
   const hint = advice(error);
   const lines = error.last_lines ?? [];
+  const title = toldExactly(error);
   return (
     <div className={classes.box} role="alert">
       <div className={classes.head}>
         <AlertIcon size={20} />
         <div>
-          <strong>{told(error)}</strong>
+          <strong>{title}</strong>
           {error.service && <span>{t('deployments:page.failedIn', { name: error.service })}</span>}
-          {error.message && error.message !== told(error) && <span className={classes.detail}>{error.message}</span>}
+          {error.message && error.message !== title && <span className={classes.detail}>{error.message}</span>}
         </div>
       </div>
       {hint && (

@@ -3,7 +3,7 @@ import type { Instance } from '@kit/api/types';
 import { useFormat } from '@kit/format';
 import { useNow } from '@kit/format/now';
 import { hasText, useText } from '@kit/i18n';
-import { told } from '@kit/i18n/problem';
+import { toldExactly } from '@kit/i18n/problem';
 import { DataTable } from '@kit/ui/DataTable';
 import { Section } from '@kit/ui/Section';
 import { Bones, Empty, LoadFailed } from '@kit/ui/States';
@@ -33,6 +33,14 @@ export function Instances({ place }: { place: Place }) {
   const t = useText();
   const { data, error, refetch } = useData(partKey(place, 'instances'), () => getInstances(place));
   const items = data?.items ?? [];
+  // Only operators are told on which server something runs.
+  const named = items.some((instance) => instance.server);
+  const serverColumn = {
+    label: t('deployments:instances.server'),
+    cell: (instance: Instance) => (
+      <span className={classes.dim}>{instance.server?.name ?? t('deployments:instances.noServer')}</span>
+    ),
+  };
   return (
     <Section title={t('deployments:instances.title')} flush>
       {error && !data && <LoadFailed problem={error} retry={refetch} />}
@@ -61,12 +69,7 @@ export function Instances({ place }: { place: Place }) {
               cell: (instance) => <Seen instance={instance} />,
             },
             { label: t('deployments:instances.seen'), cell: (instance) => <LastSeen instance={instance} /> },
-            {
-              label: t('deployments:instances.server'),
-              cell: (instance) => (
-                <span className={classes.dim}>{instance.server?.name ?? t('deployments:instances.noServer')}</span>
-              ),
-            },
+            ...(named ? [serverColumn] : []),
           ]}
         />
       )}
@@ -122,8 +125,8 @@ function Seen({ instance }: { instance: Instance }) {
 function Details({ observed }: { observed: Observed }) {
   const t = useText();
   const facts: string[] = [];
-  if (observed.message || hasText(`problems:${observed.reason}`))
-    facts.push(told({ ...observed, code: observed.reason }));
+  const code = observed.reason ? `instance_${observed.reason}` : undefined;
+  if (observed.message || hasText(`problems:${code}`)) facts.push(toldExactly({ ...observed, code }));
   if (observed.exit_code !== 0 || observed.state === 'completed') {
     facts.push(t('deployments:instances.exit', { code: observed.exit_code }));
   }
@@ -133,15 +136,19 @@ function Details({ observed }: { observed: Observed }) {
   return <span className={classes.dim}>{facts.join(' · ')}</span>;
 }
 
+/** While the observation is current it is true at this moment, and there is no time in the past to tell. */
 function LastSeen({ instance }: { instance: Instance }) {
   const t = useText();
   const format = useFormat();
   const now = useNow(10_000);
-  if (!instance.last_seen_at) return <span className={classes.dim}>{t('deployments:instances.never')}</span>;
-  const ago = now - Date.parse(instance.last_seen_at);
+  const { knowledge, last_seen_at: seen } = instance;
+  if (knowledge === 'current') return <span className={classes.dim}>{t('common:state.justNow')}</span>;
+  if (knowledge === 'never' || !seen) {
+    return <span className={classes.dim}>{t('deployments:instances.never')}</span>;
+  }
   return (
-    <time className={classes.dim} dateTime={instance.last_seen_at} title={format.clock(instance.last_seen_at)}>
-      {ago < 45_000 ? t('deployments:instances.justNow') : format.ago(instance.last_seen_at, now)}
+    <time className={classes.dim} dateTime={seen} title={format.clock(seen)}>
+      {format.ago(seen, now)}
     </time>
   );
 }

@@ -2,7 +2,7 @@ import type { Deployment } from '@kit/api/types';
 import { useFormat } from '@kit/format';
 import { useNow } from '@kit/format/now';
 import { useText } from '@kit/i18n';
-import { told } from '@kit/i18n/problem';
+import { toldExactly } from '@kit/i18n/problem';
 import { toneOfState } from './StateBadge';
 import classes from './Timeline.module.css';
 import { ended, stepsOf } from './timeline';
@@ -26,7 +26,7 @@ export function Timeline({ deployment }: { deployment: Deployment }) {
           <span className={classes.at}>{step.at ? <time dateTime={step.at}>{format.clock(step.at)}</time> : ''}</span>
           {step.notes.map((note) => (
             <span key={`${note.at}${note.code ?? ''}${note.message ?? ''}`} className={classes.note}>
-              {told(note)}
+              {toldExactly(note)}
             </span>
           ))}
         </li>

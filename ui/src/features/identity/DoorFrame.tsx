@@ -24,16 +24,18 @@ export function DoorFrame({ title, lead, children }: { title: string; lead?: str
         {lead && <p className={classes.lead}>{lead}</p>}
         {children}
       </main>
-      <label className={classes.language}>
-        <span>{t('identity:account.language')}</span>
-        <select value={language} onChange={(event) => void switchLanguage(event.target.value as Language)}>
-          {languages.map((code) => (
-            <option key={code} value={code} lang={code}>
-              {languageNames[code]}
-            </option>
-          ))}
-        </select>
-      </label>
+      <footer>
+        <label className={classes.language}>
+          <span>{t('identity:account.language')}</span>
+          <select value={language} onChange={(event) => void switchLanguage(event.target.value as Language)}>
+            {languages.map((code) => (
+              <option key={code} value={code} lang={code}>
+                {languageNames[code]}
+              </option>
+            ))}
+          </select>
+        </label>
+      </footer>
     </div>
   );
 }

@@ -1,5 +1,4 @@
-import { useText } from '@kit/i18n';
-import { PlainField } from '@kit/ui/PlainField';
+import { currentLanguage, useText } from '@kit/i18n';
 import { register } from './api';
 import { DoorForm, DoorFrame, EmailField, NameField, PasswordField } from './DoorFrame';
 import classes from './DoorFrame.module.css';
@@ -9,14 +8,15 @@ import { field, secret, useSetup, useSubmit } from './useSetup';
 export function Register({ done }: { done: () => void }) {
   const t = useText();
   const setup = useSetup();
-  const invitation = new URLSearchParams(location.search).get('invitation') ?? undefined;
+  // After the #, the secret reaches no server's log.
+  const invitation = location.hash.slice(1) || undefined;
   const { problem, busy, submit } = useSubmit(
     (form) =>
       register({
         name: field(form, 'name'),
         email: field(form, 'email'),
         password: secret(form, 'password'),
-        organization: field(form, 'organization') || undefined,
+        locale: currentLanguage(),
         invitation,
       }),
     done,
@@ -31,15 +31,6 @@ export function Register({ done }: { done: () => void }) {
       ) : (
         <DoorForm submit={submit} busy={busy} problem={problem} label={t('identity:register.submit')}>
           <NameField />
-          {!invitation && (
-            <PlainField
-              name="organization"
-              label={t('identity:field.organization')}
-              hint={t('identity:hint.organization')}
-              autoComplete="organization"
-              maxLength={100}
-            />
-          )}
           <EmailField />
           <PasswordField fresh />
         </DoorForm>

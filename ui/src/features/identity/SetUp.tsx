@@ -1,4 +1,4 @@
-import { useText } from '@kit/i18n';
+import { currentLanguage, useText } from '@kit/i18n';
 import { setUp } from './api';
 import { DoorForm, DoorFrame, EmailField, NameField, PasswordField } from './DoorFrame';
 import classes from './DoorFrame.module.css';
@@ -9,14 +9,15 @@ export function SetUp({ done }: { done: () => void }) {
   const t = useText();
   const setup = useSetup();
   // After the #, the secret reaches no server's log.
-  const token = location.hash.slice(1) || new URLSearchParams(location.search).get('token');
+  const token = location.hash.slice(1);
   const { problem, busy, submit } = useSubmit(
     (form) =>
       setUp({
-        secret: token ?? '',
+        secret: token,
         name: field(form, 'name'),
         email: field(form, 'email'),
         password: secret(form, 'password'),
+        locale: currentLanguage(),
       }),
     done,
   );

@@ -20,7 +20,7 @@ export function SignIn({ done }: { done: () => void }) {
         <PasswordField />
       </DoorForm>
       <p className={classes.foot} style={{ minHeight: '1.5em' }}>
-        {setup?.registration === 'open' && (
+        {setup?.registration === 'open' && !setup.pending && (
           <>
             {t('identity:signIn.noAccount')} <a href={`/register${location.search}`}>{t('identity:signIn.register')}</a>
           </>

@@ -6,16 +6,16 @@ export const getSetup = () => ok(api.GET('/auth/setup'));
 
 export const signIn = (body: { email: string; password: string }) => ok(api.POST('/auth/login', { body }));
 
-export const register = (body: {
+interface Account {
   email: string;
   name: string;
   password: string;
-  organization?: string;
-  invitation?: string;
-}) => ok(api.POST('/auth/register', { body }));
+  locale: Language;
+}
 
-export const setUp = (body: { secret: string; email: string; name: string; password: string }) =>
-  ok(api.POST('/auth/setup', { body }));
+export const register = (body: Account & { invitation?: string }) => ok(api.POST('/auth/register', { body }));
+
+export const setUp = (body: Account & { secret: string }) => ok(api.POST('/auth/setup', { body }));
 
 export const signOut = () => ok(api.POST('/auth/logout'));
 

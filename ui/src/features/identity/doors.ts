@@ -1,9 +1,10 @@
 /** The pages that one sees without having signed in. They are drawn without the rest of the dashboard. */
 export type DoorName = 'sign-in' | 'register' | 'setup';
 
-/** Which door an address is, if any. */
+/** Which door an address is, if any. The link of an invitation opens the door of registration. */
 export function doorOf(path: string): DoorName | undefined {
   const name = path.replace(/^\/|\/$/g, '');
+  if (name === 'invitation') return 'register';
   return name === 'sign-in' || name === 'register' || name === 'setup' ? name : undefined;
 }
 

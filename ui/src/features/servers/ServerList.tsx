@@ -112,7 +112,9 @@ function State({ server }: { server: Server }) {
 
 function Seen({ server }: { server: Server }) {
   const format = useFormat();
+  const t = useText();
   const now = useNow(10_000);
+  if (server.knowledge === 'current') return <span className={classes.dim}>{t('common:state.justNow')}</span>;
   if (!server.last_seen_at) return <span className={classes.dim}>–</span>;
   return (
     <time className={classes.dim} dateTime={server.last_seen_at} title={format.clock(server.last_seen_at)}>

@@ -25,11 +25,16 @@ export function idempotencyKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
 }
 
+// A browser drops its connections when an interface of its machine comes or goes: reading again is harmless, and a POST
+// carries the key that makes it the same one.
+async function fetchTwice(request: Request): Promise<Response> {
+  if (request.method !== 'GET' && request.method !== 'POST') return globalThis.fetch(request);
+  const again = request.clone();
+  return globalThis.fetch(request).catch(() => globalThis.fetch(again));
+}
+
 /** The typed client. Wrap each call in `ok`. */
-export const api = createClient<paths>({
-  baseUrl: `${location.origin}${base}`,
-  fetch: (request) => globalThis.fetch(request),
-});
+export const api = createClient<paths>({ baseUrl: `${location.origin}${base}`, fetch: fetchTwice });
 
 api.use({
   onRequest({ request }) {

@@ -1,5 +1,5 @@
 import type { Problem } from '../api/problem';
-import { hasText, text, textOf } from '.';
+import { currentLanguage, hasText, text, textOf } from '.';
 
 interface Told {
   code?: string;
@@ -13,6 +13,10 @@ export function told({ code, message, parameters }: Told): string {
   if (code && hasText(key) && (filled(key, parameters) || !message)) return textOf(key, parameters);
   return message || text('problems:unexpected');
 }
+
+/** Like `told`, but in English the server's own sentence, which says more than the one that stands for its code. */
+export const toldExactly = (what: Told): string =>
+  currentLanguage() === 'en' && what.message ? what.message : told(what);
 
 // A sentence with a hole that nothing fills is worse than an English one.
 function filled(key: string, parameters: Record<string, string> = {}): boolean {

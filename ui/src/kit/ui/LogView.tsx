@@ -71,7 +71,7 @@ export function LogView({ log, label, height, waiting }: LogViewProps) {
             {log.lines.slice(from, to).map((line, index) => (
               // biome-ignore lint/suspicious/noArrayIndexKey: a line is where it stands
               <div key={log.dropped + from + index} className={classes.line} data-bad={line.bad || undefined}>
-                <span className={classes.time}>{format.clock(line.at)}</span>
+                <span className={classes.time}>{line.at && format.clock(line.at)}</span>
                 {line.source && <span className={classes.source}>{line.source}</span>}
                 <span>{plain(line.text)}</span>
               </div>

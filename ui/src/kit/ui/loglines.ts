@@ -1,6 +1,6 @@
 /** One line of any log. `source` is shown before it when several sources are mixed. */
 export interface LogLine {
-  at: string;
+  at: string | undefined;
   text: string;
   source?: string;
   bad?: boolean;
