@@ -1,7 +1,7 @@
 package jobs_test
 
 import (
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,61 +11,74 @@ import (
 	"pandu/jobs"
 )
 
-func TestTheTableHoldsEveryKindOnce(t *testing.T) {
-	args := []river.JobArgs{jobs.Rollout{}, jobs.Build{}, jobs.RemoveProject{}, jobs.SealEvents{}}
-	if len(args) != len(jobs.Table) {
-		t.Errorf("%d kinds, %d rows", len(args), len(jobs.Table))
-	}
-	var kinds []string
-	for _, a := range args {
-		o := jobs.Lookup(a.Kind())
-		opts := a.(river.JobArgsWithInsertOpts).InsertOpts()
-		if opts.Queue != jobs.Queue(o.Key) || opts.MaxAttempts != o.Attempts || o.Attempts < 1 || o.Workers < 1 || o.Timeout <= 0 {
-			t.Errorf("%s: %+v %+v", a.Kind(), o, opts)
+func TestTable(t *testing.T) {
+	keys := jobs.Keys()
+	for i, o := range jobs.Table {
+		room, verb, ok := strings.Cut(o.Key, ":")
+		if !ok || room == "" || verb == "" || strings.ContainsAny(o.Key, "_ ,!*-") {
+			t.Errorf("%s: key %q is not room:verb", o.Kind, o.Key)
 		}
-		if jobs.Key(opts.Queue) != o.Key {
-			t.Errorf("queue %s reads back as %s", opts.Queue, jobs.Key(opts.Queue))
+		if keys[i] != o.Key || jobs.Key(jobs.Queue(o.Key)) != o.Key || strings.Contains(jobs.Queue(o.Key), ":") {
+			t.Errorf("%s: queue %q does not lead back to %q", o.Kind, jobs.Queue(o.Key), o.Key)
 		}
-		kinds = append(kinds, a.Kind())
-	}
-	if slices.Sort(kinds); len(slices.Compact(kinds)) != len(args) {
-		t.Errorf("a kind twice: %v", kinds)
+		if o.Timeout <= 0 || o.Timeout >= 2*time.Minute || o.Attempts < 1 || o.Attempts > 5 || o.Workers < 1 {
+			t.Errorf("%s: not bounded: %+v", o.Kind, o)
+		}
+		if jobs.Lookup(o.Kind) != o {
+			t.Errorf("%s: found as %+v", o.Kind, jobs.Lookup(o.Kind))
+		}
 	}
 }
 
-// A second order of the same kind must run after the first has completed: a uniqueness that included completed jobs
-// would skip it silently.
-func TestNoUniquenessOverCompletedJobs(t *testing.T) {
-	states := jobs.SealEvents{}.InsertOpts().UniqueOpts.ByState
-	if len(states) == 0 || slices.Contains(states, rivertype.JobStateCompleted) {
-		t.Errorf("states %v", states)
+func TestOrdersGoToTheirQueues(t *testing.T) {
+	type order interface {
+		river.JobArgs
+		InsertOpts() river.InsertOpts
 	}
-	if opts := (jobs.Rollout{}).InsertOpts().UniqueOpts; opts.ByArgs || len(opts.ByState) > 0 {
-		t.Errorf("reconciling work is unique: %+v", opts)
+	orders := []order{jobs.Rollout{}, jobs.Build{}, jobs.RemoveProject{}, jobs.SealEvents{}}
+	if len(orders) != len(jobs.Table) {
+		t.Fatalf("%d orders, %d rows", len(orders), len(jobs.Table))
+	}
+	for _, a := range orders {
+		row, o := jobs.Lookup(a.Kind()), a.InsertOpts()
+		if o.Queue != jobs.Queue(row.Key) || o.MaxAttempts != row.Attempts {
+			t.Errorf("%s: %+v", a.Kind(), o)
+		}
+		for _, state := range o.UniqueOpts.ByState {
+			if state == rivertype.JobStateCompleted {
+				t.Errorf("%s: unique among completed work, so it would run once only", a.Kind())
+			}
+		}
 	}
 }
 
-func TestQueuesAreThoseServed(t *testing.T) {
-	queues := jobs.Queues(func(key string) bool { return key == "project:build" })
-	q, ok := queues["project_build"]
-	if len(queues) != 1 || !ok || q.FetchCooldown > 5*time.Millisecond {
-		t.Errorf("%+v", queues)
-	}
-	if all := jobs.Queues(func(string) bool { return true }); len(all) != len(jobs.Keys()) {
-		t.Errorf("%d queues for %d keys", len(all), len(jobs.Keys()))
+func TestQueuesOnlyWhatIsServed(t *testing.T) {
+	q := jobs.Queues(func(key string) bool { return key == "project:build" || key == "audit:seal" })
+	if len(q) != 2 || q["project_build"].FetchCooldown > 5*time.Millisecond || q["project_build"].MaxWorkers < 1 || q["audit_seal"].MaxWorkers != 1 {
+		t.Fatalf("%+v", q)
 	}
 }
 
 func TestBackoff(t *testing.T) {
-	for failed, base := range map[int]time.Duration{0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 8, 100: 8} {
-		for range 100 {
-			if d := jobs.Backoff(failed); d < base*800*time.Millisecond || d > base*1200*time.Millisecond {
-				t.Fatalf("after %d failures %s", failed, d)
+	for failed, want := range map[int]time.Duration{0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 8, 100: 8} {
+		want *= time.Second
+		spread := map[time.Duration]bool{}
+		for range 50 {
+			got := jobs.Backoff(failed)
+			if got < want*8/10 || got > want*12/10 {
+				t.Fatalf("after %d failures %s, want about %s", failed, got, want)
 			}
+			spread[got] = true
+		}
+		if len(spread) < 10 {
+			t.Errorf("after %d failures all wait the same", failed)
 		}
 	}
-	next := jobs.RetryPolicy{}.NextRetry(&rivertype.JobRow{Errors: make([]rivertype.AttemptError, 1)})
-	if wait := time.Until(next); wait < time.Second || wait > 3*time.Second {
-		t.Errorf("after the second failure %s", wait)
+	for failed := range 4 {
+		row := &rivertype.JobRow{Errors: make([]rivertype.AttemptError, failed)}
+		wait, want := time.Until(jobs.RetryPolicy{}.NextRetry(row)), time.Second<<failed
+		if wait < want*7/10 || wait > want*13/10 {
+			t.Errorf("attempt %d comes after %s, want about %s", failed+2, wait, want)
+		}
 	}
 }

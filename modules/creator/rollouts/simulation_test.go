@@ -20,13 +20,12 @@ type sim struct {
 	*house
 	t      *rapid.T
 	up     bool // web was live and nobody has asked for anything that would end that
-	bad    map[string]bool
 	number int
 }
 
 func TestSimulation(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := &sim{house: newHouse(), t: t, bad: map[string]bool{}}
+		s := &sim{house: newHouse(), t: t}
 		t.Repeat(map[string]func(*rapid.T){
 			"deploy":  s.eventDeploy,
 			"again":   s.eventRollback,
@@ -37,6 +36,7 @@ func TestSimulation(t *testing.T) {
 			"move":    s.eventMove,
 			"move+":   s.eventMove,
 			"move++":  s.eventMove,
+			"sicken":  s.eventSicken,
 			"report":  s.eventReport,
 			"report+": s.eventReport,
 			"ack":     s.eventAck,
@@ -129,7 +129,7 @@ func (s *sim) checkServed(id uuid.UUID) {
 func (s *sim) anyServed() bool {
 	for _, r := range s.served().GetRoutes() {
 		for _, id := range r.GetInstanceIds() {
-			if s.real[uuid.MustParse(id)] == ready {
+			if state := s.real[uuid.MustParse(id)]; state == ready || state == unready {
 				return true
 			}
 		}
@@ -264,10 +264,19 @@ func (s *sim) move(i deployments.Instance, lucky bool) {
 		state = failed
 	case state == starting && i.TaskKey != nil:
 		state = completed
-	case state == starting:
+	case state == starting || state == unready:
 		state = ready
 	}
 	s.real[i.ID] = state
+}
+
+// eventSicken lets the check of an instance fail for a while.
+func (s *sim) eventSicken(t *rapid.T) {
+	well := slices.DeleteFunc(slices.Clone(s.w.Instances), func(i deployments.Instance) bool { return s.real[i.ID] != ready })
+	if len(well) == 0 {
+		t.Skip()
+	}
+	s.real[rapid.SampledFrom(well).Draw(t, "instance").ID] = unready
 }
 
 // eventReport brings the news of one instance to the database: late, early, or again.
@@ -307,7 +316,7 @@ func (s *sim) quiet() {
 		}
 		s.acked = len(s.sets)
 		s.synced()
-		s.bury2()
+		s.buryKeys()
 		s.rest()
 		s.check()
 	}
@@ -324,8 +333,8 @@ func (s *sim) quiet() {
 	s.end()
 }
 
-// bury2 reports the network and the volumes that were to be given up.
-func (s *sim) bury2() {
+// buryKeys reports the network and the volumes that were to be given up.
+func (s *sim) buryKeys() {
 	for key, tombstone := range s.w.Held {
 		if tombstone {
 			s.w.Keys[key] = agentv1.KeyStatus_STATE_GONE
