@@ -9,12 +9,11 @@ import { organizationOf } from './me';
 export function AccountButton({ me, ...rest }: { me: Me } & ComponentPropsWithRef<'button'>) {
   const t = useText();
   const name = me.user?.name || me.user?.email || '?';
+  const shown = organizationOf(me)?.name ?? name;
   return (
-    <button type="button" {...rest} className={classes.button} aria-label={t('identity:account.menu')}>
-      <span className={classes.letter} aria-hidden="true">
-        {[...name][0]?.toUpperCase()}
-      </span>
-      <span className={classes.name}>{organizationOf(me)?.name ?? name}</span>
+    <button type="button" {...rest} className={classes.button} aria-label={`${t('identity:account.menu')}: ${shown}`}>
+      <span className={classes.letter} data-letter={[...name][0]?.toUpperCase()} />
+      <span className={classes.name}>{shown}</span>
       <DownIcon size={14} />
     </button>
   );
