@@ -52,6 +52,9 @@ const Attempts = 5
 // WithBuild runs fn in a transaction that holds a build and its deployment. fn gets nil for a build that is gone.
 func (s *Service) WithBuild(ctx context.Context, id uuid.UUID, fn func(tx pgx.Tx, b *Build, d Deployment) error) error {
 	return s.DB.InTx(ctx, func(tx pgx.Tx) error {
+		if err := s.lockOwner(ctx, tx, ownerOfBuild, pg.Args{"id": id}); err != nil {
+			return err
+		}
 		b, err := pg.One[Build](ctx, tx, lockBuild, pg.Args{"id": id})
 		if pg.None(err) {
 			return fn(tx, nil, Deployment{})
@@ -65,6 +68,18 @@ func (s *Service) WithBuild(ctx context.Context, id uuid.UUID, fn func(tx pgx.Tx
 		}
 		return fn(tx, &b, d)
 	})
+}
+
+// lockOwner holds in tx the environment that a build is for, which statement finds, before the build itself.
+func (s *Service) lockOwner(ctx context.Context, tx pgx.Tx, statement string, args pg.Args) error {
+	environment, err := pg.Value[uuid.UUID](ctx, tx, statement, args)
+	if pg.None(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find environment of build: %w", err)
+	}
+	return s.Servers.Lock(ctx, tx, environment)
 }
 
 // Assign gives a build in tx to a server as a new attempt.

@@ -256,6 +256,9 @@ func (d buildDoor) Finish(ctx context.Context, req *connect.Request[agentv1.Buil
 }
 
 func (d buildDoor) finishAttempt(ctx context.Context, tx pgx.Tx, server, attempt uuid.UUID, r *agentv1.BuildResult) error {
+	if err := d.lockOwner(ctx, tx, ownerOfAttempt, pg.Args{"attempt": attempt, "server": server}); err != nil {
+		return err
+	}
 	b, err := pg.One[Build](ctx, tx, lockAttempt, pg.Args{"attempt": attempt, "server": server})
 	if pg.None(err) {
 		return errNoAttempt

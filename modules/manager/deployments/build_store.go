@@ -1,5 +1,15 @@
 package deployments
 
+const ownerOfBuild = `
+	select d.environment_id from deployments.builds b
+	join deployments.deployments d on d.id = b.deployment_id
+	where b.id = @id`
+
+const ownerOfAttempt = `
+	select d.environment_id from deployments.builds b
+	join deployments.deployments d on d.id = b.deployment_id
+	where b.attempt_id = @attempt and b.server_id = @server`
+
 const lockBuild = `
 	select id, organization_id, deployment_id, services, spec, repository, state, phase, attempt, attempt_id, server_id, lease_until,
 	       try_at, image, config, error, log_id, created_at, started_at, finished_at,

@@ -135,7 +135,7 @@ func noService(name string) error {
 func (s *Service) rerelease(ctx context.Context, actor identity.Actor, p projects.Project, e projects.Environment, kind Kind, change func(tx pgx.Tx, base Release) error) (Deployment, error) {
 	var d Deployment
 	err := s.DB.InTx(ctx, func(tx pgx.Tx) error {
-		active, err := s.active(ctx, tx, actor, e.ID)
+		active, err := s.lockActive(ctx, tx, actor, e.ID)
 		if err != nil {
 			return err
 		}
@@ -298,7 +298,7 @@ func (s *Service) configure(ctx context.Context, tx pgx.Tx, actor identity.Actor
 func (s *Service) scale(ctx context.Context, actor identity.Actor, p projects.Project, e projects.Environment, service string, set func(pgx.Tx) (*int, error)) (Deployment, error) {
 	var d Deployment
 	err := s.DB.InTx(ctx, func(tx pgx.Tx) error {
-		active, err := s.active(ctx, tx, actor, e.ID)
+		active, err := s.lockActive(ctx, tx, actor, e.ID)
 		if err != nil {
 			return err
 		}
@@ -355,7 +355,7 @@ func (s *Service) Delete(ctx context.Context, actor identity.Actor, p projects.P
 			return err
 		}
 		for _, e := range environments {
-			active, err := s.active(ctx, tx, actor, e.ID)
+			active, err := s.lockActive(ctx, tx, actor, e.ID)
 			if err != nil {
 				return err
 			}

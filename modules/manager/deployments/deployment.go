@@ -128,6 +128,9 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, actor identity.Actor, p
 	if e.Wanted == projects.Deleted {
 		return Deployment{}, fault.New(fault.Conflict, "environment_deleting", "This environment is being deleted.")
 	}
+	if err := s.Servers.Lock(ctx, tx, e.ID); err != nil {
+		return Deployment{}, err
+	}
 	number, err := pg.Value[int64](ctx, tx, nextDeployment, pg.Args{"environment": e.ID, "organization": actor.OrganizationID})
 	if err != nil {
 		return Deployment{}, fmt.Errorf("number deployment: %w", err)
@@ -203,6 +206,14 @@ func (s *Service) active(ctx context.Context, tx pgx.Tx, actor identity.Actor, e
 	return &d, nil
 }
 
+// lockActive is active with the environment held first.
+func (s *Service) lockActive(ctx context.Context, tx pgx.Tx, actor identity.Actor, environment uuid.UUID) (*Deployment, error) {
+	if err := s.Servers.Lock(ctx, tx, environment); err != nil {
+		return nil, err
+	}
+	return s.active(ctx, tx, actor, environment)
+}
+
 // aim makes tx's environment work towards a release.
 func (s *Service) aim(ctx context.Context, tx pgx.Tx, environment, release uuid.UUID) error {
 	if _, err := pg.Exec(ctx, tx, aimHead, pg.Args{"environment": environment, "release": release}); err != nil {
@@ -257,7 +268,7 @@ func (s *Service) moment(ctx context.Context, tx pgx.Tx, d Deployment, state Sta
 func (s *Service) Cancel(ctx context.Context, actor identity.Actor, id uuid.UUID) (Deployment, error) {
 	var d Deployment
 	err := s.DB.InTx(ctx, func(tx pgx.Tx) (err error) {
-		if d, err = s.deployment(ctx, tx, actor, id, true); err != nil {
+		if d, err = s.lock(ctx, tx, actor, id); err != nil {
 			return err
 		}
 		if d.State.Final() {
@@ -357,6 +368,18 @@ func (s *Service) Retry(ctx context.Context, actor identity.Actor, id uuid.UUID)
 		return err
 	})
 	return next, err
+}
+
+// lock reads a deployment for a change of it in tx, with its environment held first.
+func (s *Service) lock(ctx context.Context, tx pgx.Tx, actor identity.Actor, id uuid.UUID) (Deployment, error) {
+	d, err := s.deployment(ctx, tx, actor, id, false)
+	if err != nil {
+		return d, err
+	}
+	if err := s.Servers.Lock(ctx, tx, d.EnvironmentID); err != nil {
+		return d, err
+	}
+	return s.deployment(ctx, tx, actor, id, true)
 }
 
 func (s *Service) deployment(ctx context.Context, q pg.Querier, actor identity.Actor, id uuid.UUID, lock bool) (Deployment, error) {

@@ -425,7 +425,16 @@ func TestCancelWhilePlanning(t *testing.T) {
 		r.give()
 		must(t, a.finish(r.attempt(d), func(b *agentv1.BuildResult) { b.Digest = digest("b") }))
 		planned := make(chan error, 1)
-		go func() { planned <- r.rollouts.Run(ctx, r.e.ID) }()
+		go func() {
+			for range 4 {
+				err := r.db.InTx(ctx, func(tx pgx.Tx) error { return r.servers.Want(ctx, tx, r.e.ID) })
+				if err = errors.Join(err, r.rollouts.Run(ctx, r.e.ID)); err != nil {
+					planned <- err
+					return
+				}
+			}
+			planned <- nil
+		}()
 		_, err := r.deployments.Cancel(ctx, r.mine, d.ID)
 		must(t, err)
 		must(t, <-planned)
@@ -433,4 +442,5 @@ func TestCancelWhilePlanning(t *testing.T) {
 		a.settle()
 		want(t, "instances", len(r.running()), 1)
 	}
+	want(t, "deadlocks", value[int](r, "select deadlocks::int from pg_stat_database where datname = current_database()"), 0)
 }

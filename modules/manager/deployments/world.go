@@ -313,7 +313,7 @@ func (s *Service) WantActive(ctx context.Context) error {
 }
 
 func (s *Service) expire(ctx context.Context, tx pgx.Tx, actor identity.Actor, id uuid.UUID) error {
-	d, err := s.deployment(ctx, tx, actor, id, true)
+	d, err := s.lock(ctx, tx, actor, id)
 	if err != nil || d.State.Final() || d.State == Releasing {
 		return err
 	}

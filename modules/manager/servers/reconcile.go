@@ -32,6 +32,15 @@ func (s *Service) Want(ctx context.Context, tx pgx.Tx, owners ...uuid.UUID) erro
 	return nil
 }
 
+// Lock holds an owner for the rest of tx without wanting anything. Whoever changes what a plan reads locks first, as the
+// planner does: two that lock in different orders would wait for one another until the database ends one of them.
+func (s *Service) Lock(ctx context.Context, tx pgx.Tx, owner uuid.UUID) error {
+	if _, err := pg.Exec(ctx, tx, lockOwner, pg.Args{"owner": owner}); err != nil {
+		return fmt.Errorf("lock reconcile: %w", err)
+	}
+	return nil
+}
+
 // Claim locks an owner for the rest of tx and clears its mark. It returns what was wanted, to be given to Done, and
 // false when nothing is.
 func (s *Service) Claim(ctx context.Context, tx pgx.Tx, owner uuid.UUID) (wanted int64, due bool, err error) {
@@ -90,6 +99,10 @@ const wantOwner = `
 	set wanted = reconciles.wanted + 1,
 	    ordered_at = case when reconciles.ordered_at > now() - interval '10 seconds' then reconciles.ordered_at else now() end
 	returning ordered_at = now()`
+
+const lockOwner = `
+	insert into servers.reconciles (owner) values (@owner)
+	on conflict (owner) do update set owner = excluded.owner`
 
 const claimOwner = `
 	update servers.reconciles set ordered_at = null, planned_at = now()

@@ -51,9 +51,10 @@ func (s *Service) observe(ctx context.Context, tx pgx.Tx, live *session, r *agen
 			return err
 		}
 	}
-	owners, err := s.storeObservations(ctx, tx, live, changed)
+	// Owners first, what is known of them after: a planner takes these locks in the same order.
+	owners, err := pg.Values[uuid.UUID](ctx, tx, ownersOfKeys, pg.Args{"server": live.server, "keys": sortedKeys(changed)})
 	if err != nil {
-		return err
+		return fmt.Errorf("find owners of keys: %w", err)
 	}
 	if r.GetFull() {
 		// A first full report lets everybody decide about this server again, so whoever waited for it is planned.
@@ -63,32 +64,33 @@ func (s *Service) observe(ctx context.Context, tx pgx.Tx, live *session, r *agen
 		}
 		owners = append(owners, all...)
 	}
-	return s.Want(ctx, tx, owners...)
+	if err := s.Want(ctx, tx, owners...); err != nil {
+		return err
+	}
+	return s.storeObservations(ctx, tx, live, changed)
 }
 
-func (s *Service) storeObservations(ctx context.Context, tx pgx.Tx, live *session, changed map[string]proto.Message) ([]uuid.UUID, error) {
-	var owners []uuid.UUID
+func (s *Service) storeObservations(ctx context.Context, tx pgx.Tx, live *session, changed map[string]proto.Message) error {
 	for _, key := range sortedKeys(changed) {
 		body, err := proto.Marshal(changed[key])
 		if err != nil {
-			return nil, fmt.Errorf("render observation %s: %w", key, err)
+			return fmt.Errorf("render observation %s: %w", key, err)
 		}
 		row, err := pg.One[struct {
 			Owner        *uuid.UUID `db:"owner"`
 			Organization *uuid.UUID `db:"organization_id"`
 		}](ctx, tx, upsertObservation, pg.Args{"server": live.server, "key": key, "session": live.number, "body": body})
 		if err != nil {
-			return nil, fmt.Errorf("store observation %s: %w", key, err)
+			return fmt.Errorf("store observation %s: %w", key, err)
 		}
 		if row.Owner == nil || row.Organization == nil {
 			continue
 		}
-		owners = append(owners, *row.Owner)
 		if err := pg.Notify(ctx, tx, NoticeEnvironment, *row.Organization, *row.Owner); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return owners, nil
+	return nil
 }
 
 func (s *Service) nowSynced(ctx context.Context, tx pgx.Tx, fence pg.Args) ([]uuid.UUID, error) {
@@ -198,6 +200,10 @@ const upsertObservation = `
 	on conflict (server_id, key) do update
 	set owner = coalesce(excluded.owner, observations.owner), session = excluded.session, body = excluded.body, observed_at = now()
 	returning owner, (select organization_id from servers.entries where server_id = @server and stream = 1 and key = @key) as organization_id`
+
+const ownersOfKeys = `
+	select distinct owner from servers.entries
+	where server_id = @server and stream = 1 and key = any(@keys)`
 
 const ownersOfServer = `
 	select distinct owner from servers.entries

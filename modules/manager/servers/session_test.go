@@ -3,7 +3,9 @@ package servers_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -552,4 +554,67 @@ func TestOnlyManagersReadThroughPeers(t *testing.T) {
 		t.Fatal("an agent reads another's log")
 	}
 	code(t, stream.Err(), connect.CodePermissionDenied)
+}
+
+func TestReadersAreBounded(t *testing.T) {
+	h := newHouse(t)
+	a := h.join("one")
+	s := a.connect(h.manager, &agentv1.Hello{})
+	s.welcome()
+	asked := make(chan struct{}, 1000)
+	go func() {
+		for m := range s.in {
+			if m.GetRequest().GetLog() != nil {
+				asked <- struct{}{}
+			}
+		}
+	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	read := func() error {
+		return h.ReadLog(ctx, a.id, &agentv1.LogRequest{}, func(*agentv1.LogChunk) error { return nil })
+	}
+	var readers sync.WaitGroup
+	for range 512 {
+		readers.Go(func() {
+			if err := read(); !errors.Is(err, context.Canceled) {
+				t.Errorf("a reader ended with %v", err)
+			}
+		})
+	}
+	for range 512 {
+		<-asked
+	}
+	if err := read(); fault.KindOf(err) != fault.Limit {
+		t.Fatalf("one more: %v", err)
+	}
+	cancel()
+	readers.Wait()
+	ctx, cancel = context.WithCancel(context.Background())
+	defer cancel()
+	again := make(chan error, 1)
+	go func() { again <- read() }()
+	<-asked
+	cancel()
+	if err := <-again; !errors.Is(err, context.Canceled) {
+		t.Fatalf("places were not given back: %v", err)
+	}
+}
+
+// An agent that goes away in the middle of a log ends its reader.
+func TestReaderEndsWithItsSession(t *testing.T) {
+	h := newHouse(t)
+	a := h.join("one")
+	s := a.connect(h.manager, &agentv1.Hello{})
+	s.welcome()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- h.ReadLog(context.Background(), a.id, &agentv1.LogRequest{Follow: true}, func(*agentv1.LogChunk) error { return nil })
+	}()
+	for s.next().GetRequest() == nil { //nolint:revive // both streams come first
+	}
+	must(t, s.stream.CloseRequest())
+	if err := <-ended; fault.From(err).Code != "log_interrupted" {
+		t.Fatal(err)
+	}
+	h.until("silent", "select silent_since is not null from servers.sessions where server_id = $1", a.id)
 }
