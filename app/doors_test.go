@@ -138,6 +138,9 @@ func account(email string) map[string]any {
 
 func (h *harbour) furnish(root *visitor) {
 	root.must(http.MethodPost, "/projects", map[string]any{"name": "Hello", "slug": "hello"})
+	if renamed := root.must(http.MethodPatch, "/projects/hello", map[string]any{"name": "Hello, world"}); renamed["url"] == "" {
+		h.t.Errorf("a renamed project has no address: %v", renamed)
+	}
 	r := root.do(http.MethodPost, "/projects/hello/uploads?filename=site.zip", archiveOf(h.t))
 	var up struct {
 		ID string `json:"id"`

@@ -81,7 +81,15 @@ func (s *Service) updateProject(ctx context.Context, actor identity.Actor, in *s
 	if err != nil {
 		return nil, err
 	}
-	return identity.Reply(Present(p, environments, nil, nil)), nil
+	ids := make([]uuid.UUID, 0, len(environments))
+	for _, e := range environments {
+		ids = append(ids, e.ID)
+	}
+	domains, err := s.Routing.Domains(ctx, s.DB.Pool, actor, ids...)
+	if err != nil {
+		return nil, err
+	}
+	return identity.Reply(Present(p, environments, domains, nil)), nil
 }
 
 // VariableList is the names of an environment's variables and the version of the set.
