@@ -100,7 +100,7 @@ func gzipped(t *testing.T, content string) []byte {
 	return b.Bytes()
 }
 
-// runningPrograms are the processes of the test program on this machine, by pid, with their command line.
+// runningPrograms are the processes of the test program in our engine, by pid, with their command line.
 func runningPrograms() map[int]string {
 	all := map[int]string{}
 	entries, _ := os.ReadDir("/proc")
@@ -110,7 +110,8 @@ func runningPrograms() map[int]string {
 			continue
 		}
 		line, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		if program, _, _ := strings.Cut(string(line), "\x00"); program == "/program" {
+		mounts, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "mountinfo"))
+		if program, _, _ := strings.Cut(string(line), "\x00"); program == "/program" && bytes.Contains(mounts, []byte(suite.engine.Dir+"/")) {
 			all[pid] = strings.TrimRight(strings.ReplaceAll(string(line), "\x00", " "), " ")
 		}
 	}

@@ -204,7 +204,7 @@ func TestCancel(t *testing.T) {
 			t.Errorf("cancelling what is live gives %v", p)
 		}
 	})
-	eventually(t, 20*time.Second, "no process of a cancelled build", func() bool { return len(buildContainers(t)) == 0 })
+	eventually(t, 20*time.Second, "no process of a cancelled build", func() bool { return len(runningPrograms()) == 0 })
 	j.removedWithoutTrace(t)
 }
 
@@ -245,17 +245,4 @@ func TestRefusedCompose(t *testing.T) {
 		})
 	}
 	j.removedWithoutTrace(t)
-}
-
-// buildContainers lists processes of a hanging build: the test program outside of any instance.
-func buildContainers(t *testing.T) []int {
-	t.Helper()
-	var pids []int
-	for pid, line := range runningPrograms() {
-		if line == "/program" {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return slices.Compact(pids)
 }

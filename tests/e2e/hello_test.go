@@ -168,7 +168,6 @@ func (j *project) withoutTrace(t *testing.T) {
 	var left map[string][]string
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		left = leftovers(t)
-		delete(left, "images")
 		if len(left) == 0 {
 			break
 		}
@@ -176,6 +175,7 @@ func (j *project) withoutTrace(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("the engine still has %v", left)
 	}
+	eventually(t, 20*time.Second, "no file of a project", func() bool { return len(j.p.files()) == 0 })
 }
 
 // siege asks again and again.

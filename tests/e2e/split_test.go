@@ -56,7 +56,7 @@ func newFleet(t *testing.T, name string) *fleet {
 func (f *fleet) node(t *testing.T, name, mode string) *pandu {
 	t.Helper()
 	ports := freePorts(t, 3)
-	n := &pandu{name: f.name + "-" + name, dir: f.dir, panel: ports[0], ops: ports[1], env: map[string]string{
+	n := &pandu{name: f.name + "-" + name, dir: f.dir + "/data", panel: ports[0], ops: ports[1], env: map[string]string{
 		"WORKER_MODE": mode, "PANDU_PANEL_LISTEN": "127.0.0.1:" + strconv.Itoa(ports[0]), "PANDU_OPS_LISTEN": "127.0.0.1:" + strconv.Itoa(ports[1]),
 		"PANDU_AGENTS_LISTEN": "127.0.0.1:" + strconv.Itoa(ports[2]), "PANDU_PEER_ADDRESS": "127.0.0.1:" + strconv.Itoa(ports[2]),
 	}}
