@@ -85,8 +85,10 @@ type Converger struct {
 	byHand   map[string]bool // containers that were sent a signal, not by us
 	strays   []stray
 	engine   EngineInfo
-	away     bool // Docker did not answer; its return excuses stopped containers
-	unused   map[string]time.Time
+	away     bool                 // Docker did not answer; its return excuses stopped containers
+	unused   map[string]time.Time // names of images, since when
+	deleted  map[string]bool      // repositories of deleted projects
+	dropped  chan struct{}        // their images can go
 }
 
 // keyState is the state of an environment or a volume.
@@ -115,7 +117,7 @@ func New(d Deps) (*Converger, error) {
 		pulls: make(chan struct{}, 3), starts: make(chan struct{}, 4), stops: make(chan struct{}, 8), bridges: make(chan struct{}, 4),
 		decoded: map[string]decodedEntry{}, keys: map[string]keyState{}, jobs: map[string]*job{}, retries: map[string]retry{},
 		away:     true, // the machine may have been away with us
-		monitors: map[string]*monitor{}, byHand: map[string]bool{}, unused: map[string]time.Time{},
+		monitors: map[string]*monitor{}, byHand: map[string]bool{}, unused: map[string]time.Time{}, deleted: map[string]bool{}, dropped: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -180,6 +182,8 @@ func (c *Converger) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-c.wake:
+		case <-c.dropped:
+			c.collectImages(ctx)
 		case <-sweep.C:
 			c.collectImages(ctx)
 		case <-after(pause):

@@ -45,10 +45,11 @@ type volume struct {
 	broken                              string
 }
 
-// instance is one desired container. A tombstone has nothing but its id.
+// instance is one desired container. A tombstone has nothing but its id and its cause.
 type instance struct {
 	id        string
 	tombstone bool
+	cause     string // of the tombstone
 	body      *agentv1.Instance
 	spec      spec.Container
 	broken    string // the policy or the decoder refused it
@@ -137,7 +138,7 @@ func decodeVolume(id string, e *agentv1.Entry) *volume {
 }
 
 func decodeInstance(id string, e *agentv1.Entry) *instance {
-	v := &instance{id: id, tombstone: e.GetTombstone()}
+	v := &instance{id: id, tombstone: e.GetTombstone(), cause: e.GetCause()}
 	if v.tombstone {
 		return v
 	}

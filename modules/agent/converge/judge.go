@@ -42,7 +42,7 @@ func (c *Converger) introduce(i *instance, p plan, busy map[string]bool) {
 	why, waits := p.waiting[i.id]
 	c.update(i.id, func(r *record) {
 		r.SpecHash, r.Environment = i.body.GetSpecHash(), i.body.GetEnvironmentId()
-		r.Drain, r.Grace = i.body.GetDrain().AsDuration(), i.grace()
+		r.Drain, r.Grace, r.Repository = i.body.GetDrain().AsDuration(), i.grace(), i.spec.Image.Repository
 		if r.State == agentv1.InstanceState_INSTANCE_STATE_UNSPECIFIED {
 			r.State = agentv1.InstanceState_INSTANCE_STATE_PENDING
 		}

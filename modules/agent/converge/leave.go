@@ -46,7 +46,22 @@ func (c *Converger) retire(ctx context.Context, a action) error {
 			return err
 		}
 	}
+	c.noteDeleted(id, before.Repository)
 	return ctx.Err()
+}
+
+// noteDeleted lets the images of a deleted project go now that a container of theirs is gone.
+func (c *Converger) noteDeleted(id, repository string) {
+	c.mu.Lock()
+	i := c.desired.instances[id]
+	gone := i != nil && i.cause == "delete" && repository != ""
+	if gone {
+		c.deleted[repository] = true
+	}
+	c.mu.Unlock()
+	if gone {
+		signal(c.dropped)
+	}
 }
 
 // drain waits until the gateway has no request open to an instance: told twice, because the first answer may be older

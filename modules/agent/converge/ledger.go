@@ -42,6 +42,7 @@ type record struct {
 	Drift       string                `json:"drift,omitempty"` // what somebody changed in its container
 	Drain       time.Duration         `json:"drain,omitempty"` // of the entry, which the tombstone no longer tells
 	Grace       time.Duration         `json:"grace,omitempty"`
+	Repository  string                `json:"repository,omitempty"` // of its image, which the tombstone does not tell, either
 }
 
 // say sets what a person reads about the instance.

@@ -24,6 +24,7 @@ type Image struct {
 	StartTime time.Duration
 	Retries   int
 	Digests   []string // repository@digest names it is known by
+	Tags      []string // repository:tag names; only Images tells
 }
 
 // Image looks for repository@digest under the registry's name and, since a digest is the content wherever it came from,
@@ -106,15 +107,16 @@ func (e *Engine) Images(ctx context.Context) ([]Image, error) {
 	}
 	out := make([]Image, 0, len(r.Items))
 	for _, s := range r.Items {
-		out = append(out, Image{ID: s.ID, Digests: s.RepoDigests})
+		out = append(out, Image{ID: s.ID, Digests: s.RepoDigests, Tags: s.RepoTags})
 	}
 	return out, nil
 }
 
-// RemoveImage takes one name (repository@digest) from an image; the last name takes the image, unless a container uses it.
+// RemoveImage takes one name (registry/repository@digest or …:tag) from an image; the last name takes the image, unless a
+// container uses it.
 func (e *Engine) RemoveImage(ctx context.Context, name string) error {
-	if !strings.Contains(name, "@sha256:") {
-		return fmt.Errorf("remove image: %q is not a name by digest", name)
+	if !strings.Contains(name, "/") {
+		return fmt.Errorf("remove image: %q is not a name with a registry", name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, slow)
 	defer cancel()
