@@ -391,7 +391,8 @@ func (s *Service) RemoveFiles(ctx context.Context, organization, project uuid.UU
 	if err := s.Storage.DeleteRepository(ctx, Repository(organization, project)); err != nil {
 		return err
 	}
-	return s.DB.InTx(ctx, func(tx pgx.Tx) error {
+	var files []uuid.UUID
+	err := s.DB.InTx(ctx, func(tx pgx.Tx) error {
 		logs, err := pg.Values[uuid.UUID](ctx, tx, selectProjectLogs, pg.Args{"organization": organization, "project": project})
 		if err != nil {
 			return fmt.Errorf("list build logs: %w", err)
@@ -401,11 +402,18 @@ func (s *Service) RemoveFiles(ctx context.Context, organization, project uuid.UU
 				return err
 			}
 		}
+		if files, err = s.Storage.ProjectFiles(ctx, tx, actor, project); err != nil {
+			return err
+		}
 		if err := s.Storage.DeleteProject(ctx, tx, actor, project); err != nil {
 			return err
 		}
 		return s.Projects.End(ctx, tx, actor, project)
 	})
+	if err != nil {
+		return err
+	}
+	return s.Storage.DropFiles(ctx, actor, files)
 }
 
 const selectHead = `

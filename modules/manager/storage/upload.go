@@ -243,8 +243,24 @@ func (s *Service) Delete(ctx context.Context, a identity.Actor, id uuid.UUID) er
 	return s.store.Delete(ctx, uploadKey(a.OrganizationID, id))
 }
 
+// ProjectFiles lists in tx the archives of a project, for DropFiles.
+func (s *Service) ProjectFiles(ctx context.Context, tx pgx.Tx, a identity.Actor, projectID uuid.UUID) ([]uuid.UUID, error) {
+	return s.projectUploads(ctx, tx, a, projectID)
+}
+
+// DropFiles removes the files of archives whose rows are gone for good, instead of waiting for Sweep to find them. Call
+// it after the commit; what is gone already is no error.
+func (s *Service) DropFiles(ctx context.Context, a identity.Actor, ids []uuid.UUID) error {
+	for _, id := range ids {
+		if err := s.store.Delete(ctx, uploadKey(a.OrganizationID, id)); err != nil {
+			return fmt.Errorf("delete archive: %w", err)
+		}
+	}
+	return nil
+}
+
 // DeleteProject removes the rows of all archives of a project in the caller's transaction and records it; the files go
-// with the next Sweep, once that transaction has been committed.
+// with DropFiles or the next Sweep, once that transaction has been committed.
 func (s *Service) DeleteProject(ctx context.Context, tx pgx.Tx, a identity.Actor, projectID uuid.UUID) error {
 	ids, err := s.projectUploads(ctx, tx, a, projectID)
 	if err != nil || len(ids) == 0 {
