@@ -61,7 +61,8 @@ export function DropZone({ place, initial, onDeployed }: DropZoneProps) {
       const upload = await sending.result;
       void client.invalidateQueries({ queryKey: uploadsKey(place.project) });
       setStep({ is: 'uploaded', upload });
-      if (thenDeploy) begin.mutate(upload.id);
+      // What is wrong with it stands there already; asking would only be refused for the same reasons.
+      if (thenDeploy && upload.detected.kind !== 'none') begin.mutate(upload.id);
     } catch (error) {
       const failed = asProblem(error);
       if (failed.code !== 'upload_stopped') setProblem(failed);

@@ -27,7 +27,7 @@ export function Settings({ project, environment, place, onRenamed, onDeleted }: 
       <General project={project} onRenamed={onRenamed} />
       <OwnPort environment={environment} place={place} />
       <Section title={t('projects:settings.danger')} lead={t('projects:settings.dangerHint')}>
-        <Button color="red.8" variant="outline" onClick={() => setDeleting(true)}>
+        <Button className={classes.danger} variant="default" onClick={() => setDeleting(true)}>
           {t('projects:settings.delete')}
         </Button>
       </Section>
@@ -49,7 +49,8 @@ function General({ project, onRenamed }: { project: Project; onRenamed: (project
         slug: slug === project.slug ? undefined : slug,
       }),
     {
-      stale: [projectsKey, projectKey(project.slug)],
+      // Under its old name it is not to be found any more.
+      stale: slug === project.slug ? [projectsKey, projectKey(slug)] : [projectsKey],
       success: t('projects:settings.saved'),
       quiet: true,
       onSuccess: onRenamed,
