@@ -93,6 +93,9 @@ func leftovers(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	for _, v := range volumes.Items {
+		if slices.Contains(suite.kept, v.Name) {
+			continue
+		}
 		add("volumes", v.Name, v.Labels)
 	}
 	images, err := docker.ImageList(ctx, client.ImageListOptions{All: false})

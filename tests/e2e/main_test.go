@@ -23,7 +23,8 @@ var suite struct {
 	shared *pandu // the all-in-one process of the scenarios that break nothing
 	once   sync.Once
 
-	subnets int // given out
+	subnets int      // given out
+	kept    []string // volumes that a scenario kept when it deleted their project
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
