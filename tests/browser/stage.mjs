@@ -10,7 +10,7 @@ const dashboards = createRequire(join(BROWSER_UI, 'package.json'));
 const { chromium } = dashboards('playwright-core');
 const axe = dashboards('axe-core').source;
 
-const flags = ['--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const flags = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const patience = 20_000;
 
 /** Runs a flow with a page of its own; ends the process with 0 or, with pictures and the reason, with 1. */
