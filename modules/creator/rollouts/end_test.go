@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"pandu/modules/agent/agentv1"
 	"pandu/modules/manager/projects"
 	"pandu/modules/spec"
 )
@@ -119,4 +120,28 @@ func TestNamesOfNewServicesResolveBeforeTheSwitch(t *testing.T) {
 	h.set("cache", ready).settle()
 	want(t, "ready", len(h.routed("cache")), 1)
 	want(t, "web is the old one", h.find(uuid.MustParse(h.routed("web")[0])).Spec.Image.Digest, "1")
+}
+
+// What a deployment keeps must be well, too: an instance that loops since before would hide for ever why nothing goes on.
+func TestAKeptInstanceThatStaysSickFailsTheDeployment(t *testing.T) {
+	h := newHouse()
+	h.deploy(service("web", "1", public), service("worker", "1"))
+	h.live()
+	h.deploy(service("web", "2", public), service("worker", "1"))
+	h.settle().set("web", ready).set("worker", restarting).settle()
+	want(t, "under way while it may come back", h.w.Deployment != nil, true)
+	h.tick(2 * time.Minute)
+	h.settle()
+	want(t, "result", h.last(), "failed")
+	want(t, "whose fault", h.why.Service, "worker")
+}
+
+func TestNoNetworkFailsTheDeployment(t *testing.T) {
+	h := newHouse()
+	h.deploy(service("web", "1", public))
+	h.settle()
+	h.w.Keys["environment/"+h.w.Environment.ID.String()] = agentv1.KeyStatus_STATE_FAILED
+	h.settle()
+	want(t, "result", h.last(), "failed")
+	want(t, "why", h.why.Code, "network_failed")
 }

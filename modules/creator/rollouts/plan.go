@@ -3,6 +3,7 @@ package rollouts
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -175,15 +176,23 @@ func (p *planner) failure(svc spec.Service) *deployments.Error {
 	if d == nil {
 		return nil
 	}
+	if p.w.Keys[servers.KeyOf("environment", p.w.Environment.ID)] == agentv1.KeyStatus_STATE_FAILED {
+		return &deployments.Error{Code: "network_failed", Message: "The server could not make the environment's network. An operator finds the reason in the agent's log."}
+	}
 	for _, i := range matching(p.w, svc) {
 		fresh := !i.CreatedAt.Before(d.CreatedAt) || i.ReadyAt == nil
 		looping := i.State() == agentv1.InstanceState_INSTANCE_STATE_RESTARTING && i.Status.GetRestarts() >= 3
-		if fresh && (failed(i) || looping) {
+		// What was well before may be away for a moment. For longer, waiting only hides why nothing goes on.
+		sick := !ready(i) && p.w.Now.Sub(d.CreatedAt) > keptPatience
+		if (fresh && (failed(i) || looping)) || (!fresh && sick) {
 			return deployments.ReasonOf(i)
 		}
 	}
 	return nil
 }
+
+// keptPatience is how long a deployment waits for an instance that it keeps and that is not well.
+const keptPatience = time.Minute
 
 func (p *planner) mayStart(svc spec.Service) bool {
 	for _, d := range svc.DependsOn {

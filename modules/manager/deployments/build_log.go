@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 // BuildLogEvent is one line of a build's log.
 type BuildLogEvent struct {
 	BuildID uuid.UUID  `json:"build_id"`
-	At      *time.Time `json:"at,omitempty" doc:"missing in logs of builds that have ended"`
+	At      *time.Time `json:"at,omitempty" doc:"missing where it is not known"`
 	Text    string     `json:"text"`
 }
 
@@ -57,7 +58,7 @@ func (s *Service) followBuilds(ctx context.Context, actor identity.Actor, deploy
 
 // followBuild sends the log of one attempt, first from the agent, and the rest from storage once it is there.
 func (s *Service) followBuild(ctx context.Context, actor identity.Actor, b Build, follow bool, at *places, send identity.Send) {
-	for try := 0; ctx.Err() == nil && try < 30; try++ {
+	for try := 0; ctx.Err() == nil && try < 60; try++ {
 		now, err := s.attemptNow(ctx, b)
 		if err != nil {
 			return
@@ -76,10 +77,10 @@ func (s *Service) followBuild(ctx context.Context, actor identity.Actor, b Build
 		if !follow {
 			return
 		}
-		// The log ended at the agent and is on its way to storage, or the agent is away for a moment.
+		// The agent has not begun yet, or the log ended there and is on its way to storage, or the agent is away for a moment.
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Second):
+		case <-time.After(min(time.Second, 100*time.Millisecond<<min(try, 4))):
 		}
 	}
 }
@@ -131,7 +132,7 @@ func (s *Service) sendStored(ctx context.Context, actor identity.Actor, b Build,
 		if n <= sent {
 			continue
 		}
-		if err := sendBuildLine(b, n, BuildLogEvent{BuildID: b.ID, Text: lines.Text()}, at, send); err != nil {
+		if err := sendBuildLine(b, n, storedLine(b, lines.Text()), at, send); err != nil {
 			return err
 		}
 	}
@@ -139,6 +140,24 @@ func (s *Service) sendStored(ctx context.Context, actor identity.Actor, b Build,
 		return fmt.Errorf("read build log: %w", err)
 	}
 	return nil
+}
+
+// storedLine reads a line of a stored log: the time of day (UTC) when it was written, a space, the text. The day is that
+// of the build's start, or the next one when the build went on past midnight.
+func storedLine(b Build, line string) BuildLogEvent {
+	e := BuildLogEvent{BuildID: b.ID, Text: line}
+	clock, text, ok := strings.Cut(line, " ")
+	at, err := time.Parse("15:04:05.000", clock)
+	if !ok || err != nil || b.StartedAt == nil {
+		return e
+	}
+	start := b.StartedAt.UTC()
+	when := time.Date(start.Year(), start.Month(), start.Day(), at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), time.UTC)
+	if when.Before(start.Add(-time.Hour)) {
+		when = when.AddDate(0, 0, 1)
+	}
+	e.At, e.Text = &when, text
+	return e
 }
 
 func sendBuildLine(b Build, n uint64, e BuildLogEvent, at *places, send identity.Send) error {

@@ -40,6 +40,13 @@ func (s *Service) Stop(ctx context.Context, actor identity.Actor, p projects.Pro
 		if err != nil {
 			return err
 		}
+		active, err := s.active(ctx, tx, actor, e.ID)
+		if err != nil {
+			return err
+		}
+		if head.LiveID == nil && head.TargetID == nil && active == nil {
+			return errNothingLive
+		}
 		if d, err = s.insert(ctx, tx, actor, p, e, draft{kind: KindStop, state: Releasing, release: head.LiveID}); err != nil {
 			return err
 		}

@@ -109,8 +109,7 @@ func (s *Service) followInstances(ctx context.Context, actor identity.Actor, q l
 	var readers sync.WaitGroup
 	defer readers.Wait()
 	reading := map[uuid.UUID]bool{}
-	first := true
-	for {
+	for first := true; ; first = false {
 		instances, err := s.readable(ctx, actor, q)
 		if err != nil {
 			return err
@@ -126,7 +125,6 @@ func (s *Service) followInstances(ctx context.Context, actor identity.Actor, q l
 			readers.Wait()
 			return nil
 		}
-		first = false
 		select {
 		case <-ctx.Done():
 			return nil
@@ -157,10 +155,16 @@ func (s *Service) followInstance(ctx context.Context, i Instance, q logQuery, fi
 		if place, ok := at.get(i.ID.String()); ok {
 			req.After = place
 		} else if first {
-			req.Tail = q.tail
+			req.Tail = max(q.tail, 1) // 0 would ask for everything; none is made of one line that is not sent
 		}
+		skip := first && q.tail == 0 && req.GetTail() > 0
 		err := s.Servers.ReadLog(ctx, i.ServerID, req, func(chunk *agentv1.LogChunk) error {
 			for _, line := range chunk.GetLines() {
+				if skip {
+					skip = false
+					at.set(i.ID.String(), line.GetPosition())
+					continue
+				}
 				if err := sendLine(i, line, at, send); err != nil {
 					return err
 				}

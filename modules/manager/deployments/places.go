@@ -38,6 +38,12 @@ func (p *places) get(key string) (uint64, bool) {
 	return place, ok
 }
 
+func (p *places) set(key string, place uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at[key] = place
+}
+
 // step moves on in one log and calls send with the id of the whole, one at a time, so that ids go out in their order.
 func (p *places) step(key string, place uint64, send func(id string) error) error {
 	p.mu.Lock()

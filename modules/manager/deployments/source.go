@@ -77,6 +77,9 @@ func (s *Service) detect(ctx context.Context, actor identity.Actor, u storage.Up
 	}
 	if err != nil {
 		src.Problems = problems(err)
+		if found.Kind != "" {
+			src.Detected = string(found.Kind)
+		}
 		return src, nil
 	}
 	src.Detected, src.Application = string(found.Kind), found.Application

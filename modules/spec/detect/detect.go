@@ -80,7 +80,7 @@ func fromCompose(ctx context.Context, files Files, name string) (Detection, erro
 	}
 	app, problems := compose.Parse(compose.Input{Name: name, Data: data, Exists: files.Exists})
 	if err := compose.Fault(problems); err != nil {
-		return Detection{}, err
+		return Detection{Kind: Compose, File: name}, err
 	}
 	for _, other := range composeNames {
 		if other != name && file(files, other) {
