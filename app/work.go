@@ -85,8 +85,8 @@ func (p *Process) newSweeps() (Service, error) {
 }
 
 func (p *Process) sweepEvery(ctx context.Context, s sweep) {
-	for {
-		wait := s.every + time.Duration(rand.Int64N(int64(s.every)/5+1)) //nolint:gosec // spreading needs no secrecy
+	// The first one soon: what a process that died has left is looked for when its successor starts.
+	for wait := time.Duration(rand.Int64N(int64(time.Second))); ; wait = s.every + time.Duration(rand.Int64N(int64(s.every)/5+1)) { //nolint:gosec // spreading needs no secrecy
 		select {
 		case <-ctx.Done():
 			return

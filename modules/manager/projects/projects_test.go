@@ -166,7 +166,7 @@ func TestAnotherOrganizationSeesNothing(t *testing.T) {
 
 func TestRenameKeepsHostnames(t *testing.T) {
 	r := newRoom(t)
-	p, e := r.create(r.mine, "hello")
+	_, e := r.create(r.mine, "hello")
 	r.create(r.mine, "second")
 	name, slug, taken, reserved := "Better", "better", "second", "admin"
 	p, err := r.Update(ctx, r.mine, "hello", &name, &slug)

@@ -172,11 +172,10 @@ func TestLongSnapshotsAndDeltasComeInPieces(t *testing.T) {
 			m := s.next()
 			part := m.GetSnapshot()
 			if d := m.GetDelta(); d != nil {
-				count, parts = count+len(d.GetEntries()), parts+1
 				if size(m) > 4<<20 {
 					t.Fatalf("a delta of %d bytes", size(m))
 				}
-				return count
+				return count + len(d.GetEntries())
 			}
 			if part.GetStream() != instances {
 				continue
