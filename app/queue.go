@@ -8,6 +8,7 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
 
 	"pandu/jobs"
 )
@@ -44,6 +45,7 @@ func (p *Process) newWorkers() (Service, error) {
 		Queues:       jobs.Queues(p.mode.Serving),
 		PeriodicJobs: p.periodic,
 		RetryPolicy:  jobs.RetryPolicy{},
+		ErrorHandler: jobErrors{p.log},
 		// The pool's role does not own the indexes and could not rebuild them; autovacuum keeps them usable.
 		ReindexerIndexNames:  []string{},
 		RescueStuckJobsAfter: rescueAfter,
@@ -58,6 +60,21 @@ func (p *Process) newWorkers() (Service, error) {
 		start: func(ctx context.Context) error { return client.Start(context.WithoutCancel(ctx)) },
 		stop:  client.Stop,
 	}, nil
+}
+
+// jobErrors logs what a job failed with; River itself only stores it.
+type jobErrors struct{ log *slog.Logger }
+
+// HandleError logs a failed attempt and leaves it to be tried again.
+func (h jobErrors) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
+	h.log.WarnContext(ctx, "job failed", "kind", job.Kind, "job_id", job.ID, "attempt", job.Attempt, "attempts", job.MaxAttempts, "error", err)
+	return nil
+}
+
+// HandlePanic logs a panic, which counts as a failed attempt.
+func (h jobErrors) HandlePanic(ctx context.Context, job *rivertype.JobRow, value any, trace string) *river.ErrorHandlerResult {
+	h.log.ErrorContext(ctx, "job panicked", "kind", job.Kind, "job_id", job.ID, "attempt", job.Attempt, "panic", fmt.Sprint(value), "stack", trace)
+	return nil
 }
 
 // quieter lets through what River warns of: its information is about its own housekeeping.
