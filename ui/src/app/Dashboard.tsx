@@ -17,7 +17,10 @@ const client = new QueryClient({
     },
   }),
   defaultOptions: {
+    // Always: a browser that believes to be offline (the panel may be on this very machine) must not hold requests back.
+    mutations: { networkMode: 'always' },
     queries: {
+      networkMode: 'always',
       staleTime: 5000,
       retry: (failures, error) => {
         const { status } = asProblem(error);
